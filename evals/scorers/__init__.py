@@ -1,0 +1,44 @@
+"""Scorers judge labels: how likely does the feature fire in a window, given the label? One file each.
+
+A file defines `create(*, model) -> Scorer`. A scorer is pure, like an explainer: requests out, grades in. LLM scorers
+grade with a probability. Offline scorers give a raw number (`calibrated = False`) that is turned into a probability
+by one curve fitted on the `select` split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from labeling.types import JSON, Grades, JudgeTask, LLMRequest, LLMResult, Windows
+
+
+class Scorer(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> str | None:
+        """The judge, `provider/model`, or None when it works offline."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether grades are probabilities already."""
+
+    @property
+    def uses_panel(self) -> bool:
+        """Whether the shared random panel is judged too (cheap offline, costly with an LLM)."""
+
+    @property
+    def prompt_version(self) -> str: ...
+
+    @property
+    def parameters(self) -> Mapping[str, JSON]: ...
+
+    def accepts(self, task: JudgeTask) -> str | None:
+        """None when the task's label can be judged, else the reason why not (a label without a pattern, say)."""
+
+    def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]: ...
+
+    def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:
+        """`results` has one entry a request, in order. A window without a readable answer is NaN with a reason."""

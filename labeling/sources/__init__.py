@@ -1,0 +1,75 @@
+"""Feature sources: what turns text into activations. One file each: `torch`-backed models, activation tables.
+
+A source serves one or more feature sets with one forward pass. It tokenizes documents, and yields activations as
+sparse events in batches that hold whole windows, so that a window's largest activation is known within its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import torch
+
+from labeling.types import Document, FloatArray, TokenizedDocument
+
+
+@dataclass(frozen=True)
+class FeatureSetInfo:
+    """One dictionary at one place of one model."""
+
+    name: str
+    model: str
+    """As the user wrote it: folder, hub id or `embedded/...`."""
+    hook: str
+    """Module path whose output is read."""
+    dictionary: str
+    architecture: str
+    """`topk`, `jumprelu`, ..."""
+    n_features: int
+    d_model: int
+    fingerprint: str
+    """Hash of the weights of model and dictionary: changes whenever activations could."""
+    control_for: str | None = None
+    """Name of the feature set this one is a random-weights control for."""
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Non-zero activations of one feature set on some whole windows; four tensors with one entry an event."""
+
+    feature_set: int
+    """Index into `FeatureSource.feature_sets`."""
+    feature: torch.Tensor  # int64
+    window: torch.Tensor  # int64, the window's id
+    position: torch.Tensor  # int64, 0-based token position in the window
+    value: torch.Tensor  # float32, raw activation, > 0
+    n_tokens: int
+    """Tokens read for this batch, the silent ones included."""
+
+
+class FeatureSource(Protocol):
+    @property
+    def feature_sets(self) -> tuple[FeatureSetInfo, ...]: ...
+
+    @property
+    def tokenizer_id(self) -> str:
+        """Two sources with the same id cut text into the same tokens."""
+
+    def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]: ...
+
+    def events(self, windows: pl.DataFrame, *, sequence: int) -> Iterator[EventBatch]:
+        """Run over windows (columns `window`, `document_id`, `token_ids`; whole documents, in order).
+
+        Consecutive windows of one document are joined to sequences of at most `sequence` tokens. Batches depend on
+        `windows` alone, never on the machine, so that results repeat.
+        """
+
+    def directions(self, feature_set: int) -> FloatArray | None:
+        """Decoder directions [n_features, d_model], or None when unknown."""
+
+    def unembedding(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
+        """Unembedding matrix [vocabulary, d_model] with its token strings, or None."""
