@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from labeling.types import JSON, Evidence, Label, LLMRequest, LLMResult, NoLabel
+from labeling.types import JSON, Evidence, IntArray, Label, LLMRequest, LLMResult, NoLabel
 
 
 class Explainer(Protocol):
@@ -28,7 +28,11 @@ class Explainer(Protocol):
     @property
     def parameters(self) -> Mapping[str, JSON]: ...
 
-    def requests(self, evidence: Evidence) -> tuple[LLMRequest, ...]: ...
+    def evidence_windows(self, evidence: Evidence) -> IntArray:
+        """Ids of the windows the label rests on [k]: those shown to the model, or read by the rules."""
+
+    def requests(self, evidence: Evidence) -> tuple[LLMRequest, ...]:
+        """Empty when it works offline, or when there is nothing to show."""
 
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:
         """`results` has one entry a request, in order. A failed request becomes NoLabel, never a default label."""
