@@ -1,0 +1,93 @@
+"""Sparse activations kept on disk while sampling, so that those around chosen windows can be read back.
+
+One safetensors file a shard of documents, sorted by feature with an offset per feature: the activations of a few
+features are one short read a file. Memory while reading depends on the features asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from labeling.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Non-zero activations, one an entry, sorted by feature, then window, then position."""
+
+    feature: IntArray  # [n]
+    window: IntArray  # [n]
+    position: IntArray  # [n] 0-based token position in the window
+    value: FloatArray  # [n] raw activation
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+    def take(self, which: npt.NDArray[np.bool_]) -> Codes:
+        return Codes(self.feature[which], self.window[which], self.position[which], self.value[which])
+
+
+@dataclass(frozen=True)
+class WindowMaxima:
+    """Largest activation of every active (feature, window), sorted by feature, then window."""
+
+    feature: IntArray  # [n]
+    window: IntArray  # [n]
+    value: FloatArray  # [n]
+
+
+def save_codes(path: Path, codes: Codes, *, n_features: int) -> None:
+    """Write a shard's codes under a temporary name, then rename: a file that exists is complete."""
+    order = np.lexsort((codes.position, codes.window, codes.feature))
+    offsets = np.searchsorted(codes.feature[order], np.arange(n_features + 1))
+    temporary = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {
+            "offsets": torch.from_numpy(offsets.astype(np.int64)),
+            "window": torch.from_numpy(codes.window[order]),
+            "position": torch.from_numpy(codes.position[order].astype(np.int16)),
+            "value": torch.from_numpy(codes.value[order]),
+        },
+        temporary,
+    )
+    temporary.replace(path)
+
+
+def read_codes(paths: Sequence[Path], features: IntArray) -> Codes:
+    """Activations of `features` (ascending) from all shards."""
+    parts = [part for path in paths for part in _read_shard(path, features)]
+    feature = np.concatenate([np.full(len(p[1]), p[0], np.int64) for p in parts] or [np.zeros(0, np.int64)])
+    window = np.concatenate([p[1] for p in parts] or [np.zeros(0, np.int64)])
+    position = np.concatenate([p[2] for p in parts] or [np.zeros(0, np.int64)])
+    value = np.concatenate([p[3] for p in parts] or [np.zeros(0, np.float32)])
+    order = np.lexsort((position, window, feature))
+    return Codes(feature[order], window[order], position[order].astype(np.int64), value[order])
+
+
+def _read_shard(path: Path, features: IntArray) -> Iterable[tuple[int, IntArray, IntArray, FloatArray]]:
+    with safe_open(path, framework="np") as file:
+        offsets = file.get_tensor("offsets")
+        slices = [file.get_slice(name) for name in ("window", "position", "value")]
+        for feature in features.tolist():
+            begin, end = int(offsets[feature]), int(offsets[feature + 1])
+            if end > begin:
+                window, position, value = (s[begin:end] for s in slices)
+                yield feature, window, position, value
+
+
+def window_maxima(codes: Codes) -> WindowMaxima:
+    """The strongest activation of each (feature, window)."""
+    new = np.ones(len(codes), dtype=np.bool_)
+    new[1:] = (codes.feature[1:] != codes.feature[:-1]) | (codes.window[1:] != codes.window[:-1])
+    starts = np.flatnonzero(new)
+    value = np.maximum.reduceat(codes.value, starts) if len(starts) else codes.value
+    return WindowMaxima(codes.feature[starts], codes.window[starts], value)

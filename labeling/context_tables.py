@@ -1,0 +1,355 @@
+"""The tables of a sample: contexts, panel, features, feature splits, top tokens, for a range of features at a time.
+
+Brings together the sampler's state, the codes on disk and the windows; every choice itself is in `contexts.py` and
+`hard_negatives.py`. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from scipy import sparse
+
+from labeling.codes import Codes, window_maxima
+from labeling.contexts import (
+    QUOTAS,
+    STRATUM_CODE,
+    ChosenContexts,
+    Firing,
+    Negatives,
+    choose_panel,
+    choose_pool,
+    pick_first,
+    pick_negatives,
+    stratify_firing,
+    stratify_silent,
+    top_rows,
+)
+from labeling.evidence import CONTEXTS, PANEL, PANEL_ACTIVITY
+from labeling.feature_table import FeatureTable
+from labeling.hard_negatives import (
+    TopTokens,
+    activity,
+    contains_token,
+    find_top_tokens,
+    neighbor_fires,
+    similarity,
+    token_incidence,
+    weigh_terms,
+)
+from labeling.sampler import HISTOGRAM_BINS, SUM_UNIT, SamplerState, bin_of, mix
+from labeling.types import QUANTILES, SPLITS, STRATA, IntArray, Split, Windows
+
+TOP_TOKENS = 10
+HARD_TOKENS = 5
+"""A silent window is `hard_token` when it has one of this many top tokens."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What all features of a sample share: windows negatives are drawn from, their terms, and the panel."""
+
+    windows: Windows
+    rows: dict[Split, IntArray]  # pool rows of each split, ascending
+    panel: IntArray  # rows of the panel, in panel order
+    incidence: sparse.csr_matrix  # [n windows, vocabulary]
+    terms: sparse.csr_matrix  # [n windows, vocabulary] TF-IDF
+
+
+def prepare_pool(windows: Windows, *, pool_size: int, panel_size: int, seed: int) -> Pool:
+    """Draw the pool and the panel, and index the windows' words once for all features."""
+    rows = choose_pool(windows, size=pool_size, seed=seed)
+    incidence = token_incidence(windows)
+    return Pool(
+        windows=windows,
+        rows={split: rows[windows.split[rows] == split] for split in SPLITS},
+        panel=choose_panel(windows, size=min(panel_size, pool_size), seed=seed),
+        incidence=incidence,
+        terms=weigh_terms(incidence),
+    )
+
+
+@dataclass(frozen=True)
+class ContextTables:
+    """Tables of a range of features, columns as in the store."""
+
+    contexts: pl.DataFrame
+    panel_activity: pl.DataFrame
+    feature_tokens: pl.DataFrame
+
+
+def build_tables(
+    state: SamplerState,
+    table: FeatureTable,
+    *,
+    pool: Pool,
+    codes: Codes,
+    features: IntArray,
+    neighbors: IntArray,
+    sample_id: str,
+    seed: int,
+) -> ContextTables:
+    """Choose and describe the contexts of `features` (ascending).
+
+    `codes` holds all activations of `features` and of their `neighbors` ([f, k] feature ids, -1 for none).
+    """
+    windows = pool.windows
+    firing = {split: stratify_firing(state, table, split=split, features=features) for split in SPLITS}
+    shown = _evidence_codes(state, firing["explain"], codes, features)
+    tokens = find_top_tokens(shown, windows, features=features, n=TOP_TOKENS)
+    chosen: list[ChosenContexts] = []
+    panel = PANEL_ACTIVITY.schema.to_frame()
+    for split in SPLITS:
+        silent = _silent_strata(table, pool, codes, firing[split], tokens, features, neighbors, split)
+        chosen.append(_active_contexts(state, table, firing[split], windows, features, split))
+        chosen.append(_silent_contexts(silent, pool, features, split, seed))
+        if split == "score":
+            panel = _panel_activity(table, pool, firing[split], silent, codes, features, sample_id)
+    return ContextTables(
+        contexts=_contexts_frame(chosen, windows, codes, sample_id),
+        panel_activity=panel,
+        feature_tokens=_token_frame(tokens, windows, features, sample_id),
+    )
+
+
+def panel_table(pool: Pool, sample_id: str) -> pl.DataFrame:
+    """The shared random panel."""
+    columns = {"sample_id": sample_id, "rank": np.arange(len(pool.panel)), "window": pool.windows.window[pool.panel]}
+    return pl.DataFrame(columns, schema=PANEL.schema)
+
+
+def feature_tables(
+    state: SamplerState, table: FeatureTable, *, n_tokens: int, sample_id: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tables `features` and `feature_splits` of the whole sample."""
+    ids = np.arange(state.n_features)
+    firing = table.firing_tokens.sum(0)
+    features = pl.DataFrame(
+        {
+            "sample_id": sample_id,
+            "feature": ids,
+            "status": table.status,
+            "tau": table.tau,
+            "tau25": table.tau25,
+            "max_activation": table.maximum,
+            "firing_tokens": firing,
+            "firing_rate": firing / n_tokens,
+            "n_tokens": n_tokens,
+        }
+    )
+    splits = [
+        pl.DataFrame(
+            {
+                "sample_id": sample_id,
+                "feature": ids,
+                "split": split,
+                "firing_tokens": table.firing_tokens[s],
+                "firing_windows": table.firing_windows[s],
+                "firing_windows25": table.firing_windows25[s],
+                "grey_windows": table.active_windows[s] - table.firing_windows[s],
+                "silent_windows": table.silent_windows[s],
+                "sum": state.total[s].double().numpy() * SUM_UNIT,
+                "max": state.maximum[s].numpy(),
+                "token_histogram": state.token_histogram[s].numpy(),
+                "window_histogram": state.window_histogram[s].numpy(),
+                "histogram_start": state.histogram_top.numpy() - HISTOGRAM_BINS + 1,
+            }
+        ).with_columns(pl.col("token_histogram", "window_histogram").arr.to_list())
+        for s, split in enumerate(SPLITS)
+    ]
+    return features, pl.concat(splits)
+
+
+def _evidence_codes(state: SamplerState, firing: Firing, codes: Codes, features: IntArray) -> Codes:
+    """Activations in the windows of `explain` that stand for a feature: the only ones its top tokens may come from."""
+    top, _ = top_rows(state, split="explain", features=features)
+    window = np.concatenate([top, firing.window], 1)
+    feature = np.broadcast_to(features[:, None], window.shape)
+    return codes.take(_is_member(codes.feature, codes.window, feature[window >= 0], window[window >= 0]))
+
+
+def _is_member(feature: IntArray, window: IntArray, features: IntArray, windows: IntArray) -> npt.NDArray[np.bool_]:
+    """Whether each pair (feature, window) is among the pairs (features, windows)."""
+    return np.isin(_pair(feature, window), _pair(features, windows))
+
+
+def _pair(feature: IntArray, window: IntArray) -> IntArray:
+    return np.asarray((feature.astype(np.int64) << 32) | window)
+
+
+def _silent_strata(
+    table: FeatureTable,
+    pool: Pool,
+    codes: Codes,
+    firing: Firing,
+    tokens: TopTokens,
+    features: IntArray,
+    neighbors: IntArray,
+    split: Split,
+) -> Negatives:
+    rows = pool.rows[split]
+    window = pool.windows.window[rows]
+    maxima = window_maxima(codes)
+    near = np.unique(neighbors[neighbors >= 0])
+    near_fires = activity(maxima, features=near, window=window) > table.tau[near, None] if len(near) else None
+    fires_near = np.zeros((len(features), len(window)), dtype=np.bool_)
+    if near_fires is not None:
+        fires_near = neighbor_fires(near_fires, np.where(neighbors >= 0, np.searchsorted(near, neighbors), -1))
+    return stratify_silent(
+        activity(maxima, features=features, window=window) > 0,
+        has_top_token=contains_token(pool.incidence[rows], tokens.token[:, :HARD_TOKENS]),
+        neighbor_fires=fires_near,
+        similarity=similarity(pool.terms, _firing_incidence(firing, pool.windows), rows),
+        silent=table.silent_windows[SPLITS.index(split), features],
+    )
+
+
+def _firing_incidence(firing: Firing, windows: Windows) -> sparse.csr_matrix:
+    """1 where a window of the reservoir stands for a feature and fires: [f, n windows]."""
+    feature, place = np.nonzero(np.isin(firing.stratum, [STRATUM_CODE[q] for q in QUANTILES]))
+    row = windows.rows_of(firing.window[feature, place])
+    ones = np.ones(len(row), dtype=np.float32)
+    return sparse.csr_matrix((ones, (feature, row)), shape=(len(firing.window), len(windows)))
+
+
+def _active_contexts(
+    state: SamplerState, table: FeatureTable, firing: Firing, windows: Windows, features: IntArray, split: Split
+) -> ChosenContexts:
+    """Top windows, quantiles and grey ones."""
+    quota = QUOTAS[split]
+    limits = np.zeros(len(STRATA), dtype=np.int64)
+    limits[[STRATUM_CODE[q] for q in QUANTILES]] = quota.quantile
+    limits[STRATUM_CODE["grey"]] = quota.grey
+    window, value = top_rows(state, split=split, features=features)
+    strongest = np.where((window >= 0) & (value > table.tau[features, None]), STRATUM_CODE["top"], -1)
+    strongest[:, quota.top :] = -1
+    stratum = np.concatenate([strongest, np.where(pick_first(firing.stratum, limits), firing.stratum, -1)], 1)
+    window = np.concatenate([window, firing.window], 1)
+    value = np.concatenate([value, firing.value], 1)
+    feature, place = np.nonzero(stratum >= 0)
+    code = stratum[feature, place]
+    sampled = np.stack([(stratum == c).sum(1) for c in range(len(STRATA))], 1)
+    return ChosenContexts(
+        feature=features[feature],
+        split=np.full(len(feature), SPLITS.index(split)),
+        stratum=code,
+        row=windows.rows_of(window[feature, place]),
+        population=firing.population[feature, code],
+        sampled=sampled[feature, code],
+        max_activation=value[feature, place],
+    )
+
+
+def _silent_contexts(negatives: Negatives, pool: Pool, features: IntArray, split: Split, seed: int) -> ChosenContexts:
+    quota, rows = QUOTAS[split], pool.rows[split]
+    ids = torch.from_numpy(pool.windows.window[rows])
+    order = mix(torch.from_numpy(features)[:, None], ids[None, :], seed + 1).numpy()
+    mask = pick_negatives(negatives, order, hard=quota.hard, random=quota.random)
+    feature, column = np.nonzero(mask)
+    code = negatives.stratum[feature, column].astype(np.int64)
+    sampled = np.stack([(mask & (negatives.stratum == c)).sum(1) for c in range(len(STRATA))], 1)
+    return ChosenContexts(
+        feature=features[feature],
+        split=np.full(len(feature), SPLITS.index(split)),
+        stratum=code,
+        row=rows[column],
+        population=negatives.population[feature, code],
+        sampled=sampled[feature, code],
+        max_activation=np.zeros(len(feature), dtype=np.float32),
+    )
+
+
+def _panel_activity(
+    table: FeatureTable,
+    pool: Pool,
+    firing: Firing,
+    negatives: Negatives,
+    codes: Codes,
+    features: IntArray,
+    sample_id: str,
+) -> pl.DataFrame:
+    """The stratum of every panel window that is not plain `random` for a feature."""
+    column = np.searchsorted(pool.rows["score"], np.sort(pool.panel))
+    window = pool.windows.window[pool.rows["score"][column]]
+    active = activity(window_maxima(codes), features=features, window=window)
+    place = bin_of(torch.from_numpy(active)).numpy()
+    quantile = STRATUM_CODE["q1"] + (place[:, :, None] >= firing.quantile_bins[:, None, :]).sum(-1)
+    quantile = np.where(active > table.tau[features, None], quantile, STRATUM_CODE["grey"])
+    stratum = np.where(active > 0, quantile, negatives.stratum[:, column])
+    population = np.maximum(firing.population, negatives.population)
+    feature, place = np.nonzero(stratum != STRATUM_CODE["random"])
+    code = stratum[feature, place]
+    return pl.DataFrame(
+        {
+            "sample_id": [sample_id] * len(feature),
+            "feature": features[feature],
+            "window": window[place],
+            "stratum": np.array(STRATA)[code],
+            "population": population[feature, code],
+            "max_activation": active[feature, place],
+        },
+        schema=PANEL_ACTIVITY.schema,
+    )
+
+
+def _contexts_frame(chosen: list[ChosenContexts], windows: Windows, codes: Codes, sample_id: str) -> pl.DataFrame:
+    """All contexts with the activations in them, as sparse positions and values."""
+    row = np.concatenate([c.row for c in chosen])
+    frame = pl.DataFrame(
+        {
+            "feature": np.concatenate([c.feature for c in chosen]).astype(np.int32),
+            "split": np.array(SPLITS)[np.concatenate([c.split for c in chosen])],
+            "stratum": np.array(STRATA)[np.concatenate([c.stratum for c in chosen])],
+            "window": windows.window[row],
+            "document_id": windows.document_id[row],
+            "population": np.concatenate([c.population for c in chosen]),
+            "sampled": np.concatenate([c.sampled for c in chosen]),
+            "max_activation": np.concatenate([c.max_activation for c in chosen]),
+        }
+    )
+    active = frame.filter(pl.col("max_activation") > 0)
+    wanted = codes.take(
+        _is_member(codes.feature, codes.window, active["feature"].to_numpy(), active["window"].to_numpy())
+    )
+    sparse_values = (
+        pl.DataFrame(
+            {
+                "feature": wanted.feature.astype(np.int32),
+                "window": wanted.window,
+                "positions": wanted.position.astype(np.int16),
+                "activations": wanted.value,
+            }
+        )
+        .group_by("feature", "window", maintain_order=True)
+        .agg("positions", "activations")
+    )
+    empty = [pl.lit([], dtype=pl.List(t)) for t in (pl.Int16, pl.Float32)]
+    return (
+        frame.join(sparse_values, on=["feature", "window"], how="left")
+        .with_columns(
+            pl.lit(sample_id).alias("sample_id"),
+            pl.col("sampled").cast(pl.Int32),
+            pl.coalesce("positions", empty[0]).alias("positions"),
+            pl.coalesce("activations", empty[1]).alias("activations"),
+        )
+        .select(CONTEXTS.schema.names())
+        .sort(CONTEXTS.sorted_by)
+    )
+
+
+def _token_frame(tokens: TopTokens, windows: Windows, features: IntArray, sample_id: str) -> pl.DataFrame:
+    feature, rank = np.nonzero(tokens.token >= 0)
+    return pl.DataFrame(
+        {
+            "sample_id": [sample_id] * len(feature),
+            "feature": features[feature],
+            "rank": rank,
+            "token": [windows.vocabulary[i] for i in tokens.token[feature, rank]],
+            "mean_activation": tokens.mean_activation[feature, rank],
+            "occurrences": tokens.occurrences[feature, rank],
+        }
+    )

@@ -1,0 +1,106 @@
+"""From tokenized documents to windows, and from a windows table back to arrays.
+
+Splits are decided here, by document: whatever is drawn later, no document can serve two splits. Knows no features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+import numpy as np
+import polars as pl
+
+from labeling.evidence import WINDOWS
+from labeling.types import SPLITS, Split, TokenizedDocument, Windows
+
+SPLIT_SHARES: dict[Split, float] = {"explain": 0.4, "select": 0.2, "score": 0.4}
+
+
+def split_of(document_id: str, seed: int) -> Split:
+    """The split a document belongs to, by hash: it does not depend on which other documents there are."""
+    digest = blake2b(f"{seed}:{document_id}".encode(), digest_size=8).digest()
+    share = int.from_bytes(digest, "big") / 2**64
+    for split in SPLITS:
+        share -= SPLIT_SHARES[split]
+        if share < 0:
+            return split
+    return SPLITS[-1]
+
+
+def cut_windows(
+    documents: Iterable[TokenizedDocument], *, corpus_id: str, width: int, seed: int, first_window: int = 0
+) -> pl.DataFrame:
+    """Non-overlapping windows of `width` tokens, numbered from `first_window`, in the order of the documents.
+
+    A document's last window may be shorter; below half of `width` it is left out, because a short window fires less
+    and would tell a judge so. Columns of the `windows` table.
+    """
+    rows: list[tuple[object, ...]] = []
+    for document in documents:
+        split = split_of(document.document.document_id, seed)
+        text = document.document.text
+        for start in range(0, len(document.token_ids), width):
+            end = min(start + width, len(document.token_ids))
+            if (end - start) * 2 < width:
+                continue
+            begin, finish = document.starts[start], document.ends[end - 1]
+            rows.append(
+                (
+                    corpus_id,
+                    first_window + len(rows),
+                    document.document.document_id,
+                    split,
+                    start,
+                    begin,
+                    end - start,
+                    text[begin:finish],
+                    document.token_ids[start:end],
+                    document.tokens[start:end],
+                    [s - begin for s in document.starts[start:end]],
+                    [e - begin for e in document.ends[start:end]],
+                )
+            )
+    return pl.DataFrame(rows, schema=WINDOWS.schema, orient="row")
+
+
+def count_tokens(windows: pl.DataFrame) -> pl.DataFrame:
+    """Occurrences of each token in each split: columns corpus_id, split, token, occurrences."""
+    return (
+        windows.select("corpus_id", "split", pl.col("tokens").alias("token"))
+        .explode("token")
+        .group_by("corpus_id", "split", "token")
+        .agg(pl.len().cast(pl.Int64).alias("occurrences"))
+        .sort("split", "token")
+    )
+
+
+def load_windows(frame: pl.DataFrame, *, vocabulary: Sequence[str] | None = None) -> Windows:
+    """A windows table as arrays, sorted by window.
+
+    `vocabulary` fixes the token numbering (tokens outside it are an error); by default it is the sorted set of tokens.
+    """
+    frame = frame.sort("window")
+    lengths = frame["n_tokens"].to_numpy().astype(np.int64)
+    flat = frame["tokens"].explode()
+    words = tuple(flat.unique().sort().to_list()) if vocabulary is None else tuple(vocabulary)
+    codes = flat.cast(pl.Enum(list(words))).to_physical().to_numpy().astype(np.int32)
+    width = int(lengths.max()) if len(lengths) else 0
+    return Windows(
+        window=frame["window"].to_numpy().astype(np.int64),
+        document_id=np.array(frame["document_id"].to_list(), dtype=np.str_),
+        split=np.array(frame["split"].to_list(), dtype=np.str_),
+        text=tuple(frame["text"].to_list()),
+        n_tokens=lengths,
+        tokens=_padded(codes, lengths, width=width, fill=-1),
+        starts=_padded(frame["token_starts"].explode().to_numpy(), lengths, width=width, fill=0),
+        ends=_padded(frame["token_ends"].explode().to_numpy(), lengths, width=width, fill=0),
+        vocabulary=words,
+    )
+
+
+def _padded(flat: np.ndarray, lengths: np.ndarray, *, width: int, fill: int) -> np.ndarray:
+    """Values of rows of different lengths as one [n, width] int32 matrix."""
+    padded = np.full((len(lengths), width), fill, dtype=np.int32)
+    padded[np.arange(width) < lengths[:, None]] = flat
+    return padded
