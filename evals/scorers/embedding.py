@@ -1,0 +1,74 @@
+"""Judge a label offline: how alike are label and window in meaning? The cosine of their sentence embeddings.
+
+From a label and windows to one raw number a window, without any request. It knows nothing of activations; a curve
+fitted on the `select` split turns its numbers into probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from labeling.sentence_embeddings import SentenceEmbedder
+from labeling.types import JSON, FloatArray, Grades, JudgeTask, LLMRequest, LLMResult, Windows
+
+CACHED_TEXTS = 100_000
+"""Vectors kept between tasks: at most 150 MB."""
+
+
+def create(*, model: str | None = None) -> Embedding:  # noqa: ARG001 - a judge may be set for the other scorers
+    return Embedding()
+
+
+@dataclass(frozen=True)
+class Embedding:
+    _embedder: SentenceEmbedder = field(default_factory=SentenceEmbedder)
+    _vectors: dict[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return "embedding"
+
+    @property
+    def model(self) -> None:
+        return None
+
+    @property
+    def calibrated(self) -> bool:
+        return False
+
+    @property
+    def uses_panel(self) -> bool:
+        """The panel is embedded once for all features: a few seconds."""
+        return True
+
+    @property
+    def prompt_version(self) -> str:
+        return "1"
+
+    @property
+    def parameters(self) -> Mapping[str, JSON]:
+        return {"embedder": self._embedder.name}
+
+    def accepts(self, task: JudgeTask) -> str | None:
+        return "empty_label" if task.label is not None and not task.label.text.strip() else None
+
+    def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002 - protocol
+        return ()
+
+    def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:  # noqa: ARG002
+        """Cosine of label and window, -1 to 1. Without a label the empty text is compared: it knows no feature."""
+        label = self._embed([task.label.text if task.label else ""])[0]
+        values = self._embed([windows.text[int(row)] for row in task.rows]) @ label
+        return Grades(values.astype(np.float32), [None] * len(values))
+
+    def _embed(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors [n, 384] of texts, from those seen before where possible."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if len(self._vectors) + len(new) > CACHED_TEXTS:
+            self._vectors.clear()
+            new = list(dict.fromkeys(texts))
+        self._vectors.update(zip(new, self._embedder.embed(new), strict=True))
+        return np.array([self._vectors[text] for text in texts], np.float32).reshape(len(texts), -1)

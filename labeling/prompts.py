@@ -1,0 +1,165 @@
+"""Write corpus text into prompts and read JSON out of answers: shared by every variant that asks a language model.
+
+Corpus text and labels are hostile data. Each becomes one JSON string on one line, which nothing inside it can close:
+quotes, control and invisible characters and the control tokens of chat templates are escaped. Highlight marks can't be
+forged, because brackets that could pass for one are escaped too. Tokens are never shown; activations choose what is
+marked. This file knows nothing of explainers, scorers, providers or the network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from labeling.identity import identify
+from labeling.types import JSON, Completion, FloatArray, Windows
+
+RENDERER = 1
+"""Raise it whenever this file writes the same window in another way: it is part of every prompt version."""
+
+OPEN, CLOSE = "<<", ">>"
+MARK_SHARE = 0.3
+"""Tokens with at least this share of the window's largest activation are marked."""
+LEVELS = 10
+
+REPEATED_KEY = object()
+"""Value of a key that stands twice in an object: which of the two was meant is unknown."""
+
+Span = tuple[int, int]
+"""0-based character offsets in a window's text: first, and after the last."""
+
+_SPACE = re.compile(r"\s+")
+# All but plain text. The two joiners are invisible too, but part of how Persian, Hindi and emoji are spelled.
+_INVISIBLE = re.compile(r"[^\x20-\x7e\u200c\u200d]")
+# Servers that tokenize a rendered chat template read these inside user text as the end of the turn.
+_CONTROL_TOKEN = re.compile(
+    r"<(?=[|\uff5c])|<(?=/?(?:s|bos|eos|pad|start_of_turn|end_of_turn|think|im_start|im_end)>)|\[(?=/?INST\])", re.I
+)
+_LIKE_A_MARK = re.compile(r"[<>](?=[<>])|(?<=[<>])[<>]|^[<>]|[<>]$")
+_TRUNCATED = {"max_tokens", "length", "model_context_window_exceeded"}
+_REFUSED = {"refusal", "content_filter"}
+
+
+def quote(text: str) -> str:
+    """Write text as one JSON string on one line. Runs of white space become a newline, if they hold one, or a space."""
+    return f'"{_escape(text.strip())}"'
+
+
+def quote_marked(text: str, spans: Sequence[Span]) -> str:
+    """Write text like `quote`, with `<<` and `>>` around the spans (ascending, apart from each other)."""
+    cuts = [0, *(offset for span in spans for offset in span), len(text)]
+    fragments = [text[start:end] for start, end in pairwise(cuts)]
+    # White space inside a mark stays: it may be the very thing that fires.
+    fragments[0], fragments[-1] = fragments[0].lstrip(), fragments[-1].rstrip()
+    marks = [OPEN, CLOSE] * len(spans)
+    safe = [_LIKE_A_MARK.sub(_unicode, _escape(fragment)) for fragment in fragments]
+    return f'"{"".join(piece + mark for piece, mark in zip(safe, [*marks, ""], strict=True))}"'
+
+
+def firing_spans(windows: Windows, row: int, activations: FloatArray, *, share: float = MARK_SHARE) -> list[Span]:
+    """Find the text of the strongly active tokens of one window; neighboring tokens make one span.
+
+    `activations` [width] are raw. A token counts from `share` of the largest of them. White space around a span is left
+    out of it, unless there is nothing else (tokenizers differ in where they put the space between words).
+    """
+    peak = float(activations.max(initial=0.0))
+    if peak <= 0:
+        return []
+    text = windows.text[row]
+    spans: list[Span] = []
+    for position in range(int(windows.n_tokens[row])):
+        start, end = int(windows.starts[row, position]), int(windows.ends[row, position])
+        if activations[position] <= 0 or activations[position] < share * peak or end <= start:
+            continue
+        if spans and (start <= spans[-1][1] or text[spans[-1][1] : start].isspace()):
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return [_trim(text, span) for span in spans]
+
+
+def level(activation: float, maximum: float) -> int:
+    """Scale a raw activation to 0-10 by the feature's maximum, rounded up: whatever is active has at least level 1."""
+    if activation <= 0 or maximum <= 0:
+        return 0
+    return min(LEVELS, math.ceil(LEVELS * activation / maximum))
+
+
+def prompt_version(*parts: JSON) -> str:
+    """Hash of the fixed parts of a prompt and of the way in which windows are written."""
+    return identify("prompt", parts=list(parts), renderer=RENDERER)
+
+
+def strict_object(properties: Mapping[str, JSON]) -> dict[str, JSON]:
+    """JSON schema of an object with exactly these properties, in the subset that all providers can enforce.
+
+    Neither provider takes ranges or lengths everywhere: check those when reading the answer.
+    """
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def read_object(text: str) -> dict[str, JSON] | None:
+    """Read the JSON object in an answer, or None when there is none.
+
+    Servers that ignore schemas add code fences, prose or a train of thought, so the last complete object counts.
+    A key that stands twice has the value REPEATED_KEY.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=lambda _: None)
+    found: dict[str, JSON] | None = None
+    at = text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        at = text.find("{", end)
+    return found
+
+
+def unreadable(completion: Completion) -> str:
+    """Say in a fixed word why an answer holds no JSON object."""
+    if completion.stop_reason in _REFUSED:
+        return "refusal"
+    if completion.stop_reason in _TRUNCATED:
+        return "truncated"
+    return "not_json" if completion.text.strip() else "empty"
+
+
+def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    result: dict[str, JSON] = {}
+    for key, value in pairs:
+        result[key] = REPEATED_KEY if key in result else value
+    return result
+
+
+def _escape(text: str) -> str:
+    """Write text as the inside of a JSON string."""
+    collapsed = _SPACE.sub(lambda run: "\n" if "\n" in run[0] else " ", text)
+    written = _CONTROL_TOKEN.sub(_unicode, json.dumps(collapsed, ensure_ascii=False)[1:-1])
+    return written if written.isprintable() else _INVISIBLE.sub(_unicode_if_hidden, written)
+
+
+def _unicode(match: re.Match[str]) -> str:
+    """Write one character as its JSON escape: two surrogates beyond the first 65,536."""
+    return json.dumps(match[0])[1:-1] if ord(match[0]) > 0x7F else f"\\u{ord(match[0]):04x}"
+
+
+def _unicode_if_hidden(match: re.Match[str]) -> str:
+    """Escape controls, format characters, surrogates, private and unassigned characters."""
+    return _unicode(match) if unicodedata.category(match[0])[0] == "C" else match[0]
+
+
+def _trim(text: str, span: Span) -> Span:
+    inner = text[span[0] : span[1]]
+    if not inner.strip():
+        return span
+    return span[0] + len(inner) - len(inner.lstrip()), span[1] - (len(inner) - len(inner.rstrip()))
