@@ -216,6 +216,10 @@ class Completion:
     cached_input_tokens: int
     output_tokens: int
     latency_seconds: float
+    cache_write_input_tokens: int = 0
+    """Prompt tokens written to the provider's cache, which some providers bill at more than the plain price."""
+    attempts: int = 1
+    """How often the request was sent until this came back."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,9 @@ class CompletionFailure:
     reason: str
     retryable: bool
     detail: str = ""
+    answer: Completion | None = None
+    """What the provider sent and bills all the same: a truncated text, a refusal."""
+    attempts: int = 1
 
 
 LLMResult = Completion | CompletionFailure

@@ -1,0 +1,131 @@
+"""Anthropic's Messages API, and servers that speak it, as a LanguageModel.
+
+Turns an LLMRequest into one `messages.create` call and its reply into a Completion or a Fault. Retries, limits and the
+number in flight are the dispatcher's. There is no temperature: the API has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from labeling.llm._dispatch import DEFAULT_RETRY, Dispatcher, RetryPolicy
+from labeling.llm._endpoint import Endpoint, read_endpoint
+from labeling.llm._faults import Fault, connection_fault, status_fault
+from labeling.types import JSON, Completion, LLMRequest
+
+if TYPE_CHECKING:
+    from anthropic.types import TextBlockParam
+
+    from labeling.llm import LanguageModel
+
+SHORTEST_CACHED_CHARACTERS = 4_000
+"""About 1,000 tokens. The provider caches no shorter prefix, so a mark would only cost."""
+
+STOP_FAULTS = {
+    "max_tokens": "truncated",
+    "model_context_window_exceeded": "truncated",
+    "refusal": "refused",
+    "pause_turn": "unexpected_stop",
+    "tool_use": "unexpected_stop",
+}
+
+
+def create(
+    *,
+    model: str,
+    base_url: str | None = None,
+    max_in_flight: int = 64,
+    timeout_seconds: float = 120.0,
+    retry: RetryPolicy = DEFAULT_RETRY,
+) -> LanguageModel:
+    """Connect to `model`. Raise UsageError when ANTHROPIC_API_KEY is not set."""
+    endpoint = read_endpoint(
+        provider="anthropic",
+        model=model,
+        base_url=base_url,
+        default_url="https://api.anthropic.com",
+        url_name="ANTHROPIC_BASE_URL",
+        key_name="ANTHROPIC_API_KEY",
+        key_optional=False,
+    )
+    return Dispatcher(
+        endpoint,
+        lambda: _Client(endpoint, timeout_seconds),
+        max_in_flight=max_in_flight,
+        timeout_seconds=timeout_seconds,
+        retry=retry,
+    )
+
+
+class _Client:
+    def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
+        import anthropic
+
+        self._endpoint = endpoint
+        self._sdk = anthropic
+        self._client = anthropic.AsyncAnthropic(
+            api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds
+        )
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def send(self, request: LLMRequest) -> Completion | Fault:
+        try:
+            # The raw reply: a parsed one would hide what came back when it is not what it should be.
+            reply = await self._client.messages.with_raw_response.create(
+                model=self._endpoint.model,
+                system=system_blocks(request.system),
+                messages=[{"role": "user", "content": request.user}],
+                max_tokens=request.max_output_tokens,
+                output_config={
+                    "format": {"type": "json_schema", "schema": self._sdk.transform_schema(dict(request.schema))}
+                },
+            )
+        except self._sdk.APIConnectionError as error:  # timeouts are among them
+            return connection_fault(self._endpoint, error)
+        except self._sdk.APIStatusError as error:
+            return status_fault(self._endpoint, error.status_code, error.body, error.response.headers)
+        return read_message(reply.http_response.content, self._endpoint)
+
+
+def system_blocks(system: str) -> list[TextBlockParam]:
+    """The fixed part of the prompt, marked for the provider's cache where it is long enough to be kept there."""
+    if not system:
+        return []
+    if len(system) < SHORTEST_CACHED_CHARACTERS:
+        return [{"type": "text", "text": system}]
+    return [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]
+
+
+def read_message(body: bytes, endpoint: Endpoint) -> Completion | Fault:
+    """Read the body of a reply with status 200."""
+    try:
+        message = json.loads(body)
+        stop_reason = str(message["stop_reason"])
+        text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
+        completion = _completion(text, stop_reason, message["usage"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Fault("malformed", True, endpoint.scrub("not a message: " + body.decode("utf-8", "replace")))
+    if stop_reason in STOP_FAULTS:
+        return Fault(STOP_FAULTS[stop_reason], False, endpoint.scrub(f"{stop_reason}: {text}"), answer=completion)
+    if not text.strip():
+        return Fault("empty", False, f"stop reason {stop_reason}, no text", answer=completion)
+    return completion
+
+
+def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
+    read = int(usage.get("cache_read_input_tokens") or 0)
+    written = int(usage.get("cache_creation_input_tokens") or 0)
+    return Completion(
+        text=text,
+        stop_reason=stop_reason,
+        # The API's own `input_tokens` leaves out what the cache read and wrote.
+        input_tokens=int(usage["input_tokens"]) + read + written,
+        cached_input_tokens=read,
+        cache_write_input_tokens=written,
+        output_tokens=int(usage["output_tokens"]),
+        latency_seconds=0.0,
+    )

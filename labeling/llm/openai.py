@@ -1,0 +1,125 @@
+"""OpenAI's Chat Completions API, and the many servers that speak it, as a LanguageModel.
+
+Turns an LLMRequest into one `chat.completions.create` call and its reply into a Completion or a Fault. With a
+`base_url` it reaches vLLM, llama.cpp, Ollama, OpenRouter and others, which may need no key. Retries, limits and the
+number in flight are the dispatcher's. The fixed part of the prompt comes first: OpenAI caches such prefixes unasked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from labeling.llm._dispatch import DEFAULT_RETRY, Dispatcher, RetryPolicy
+from labeling.llm._endpoint import Endpoint, read_endpoint
+from labeling.llm._faults import Fault, connection_fault, status_fault
+from labeling.types import JSON, Completion, LLMRequest
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
+
+    from labeling.llm import LanguageModel
+
+STOP_FAULTS = {
+    "length": "truncated",
+    "content_filter": "content_filter",
+    "tool_calls": "unexpected_stop",
+    "function_call": "unexpected_stop",
+}
+
+
+def create(
+    *,
+    model: str,
+    base_url: str | None = None,
+    max_in_flight: int = 64,
+    timeout_seconds: float = 120.0,
+    retry: RetryPolicy = DEFAULT_RETRY,
+) -> LanguageModel:
+    """Connect to `model`. Raise UsageError when OPENAI_API_KEY is not set and the server is OpenAI's own."""
+    endpoint = read_endpoint(
+        provider="openai",
+        model=model,
+        base_url=base_url,
+        default_url="https://api.openai.com/v1",
+        url_name="OPENAI_BASE_URL",
+        key_name="OPENAI_API_KEY",
+        key_optional=True,
+    )
+    return Dispatcher(
+        endpoint,
+        lambda: _Client(endpoint, timeout_seconds),
+        max_in_flight=max_in_flight,
+        timeout_seconds=timeout_seconds,
+        retry=retry,
+    )
+
+
+class _Client:
+    def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
+        import openai
+
+        self._endpoint = endpoint
+        self._sdk = openai
+        self._client = openai.AsyncOpenAI(
+            api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds
+        )
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def send(self, request: LLMRequest) -> Completion | Fault:
+        try:
+            # The raw reply: a parsed one would hide what came back when it is not what it should be.
+            reply = await self._client.chat.completions.with_raw_response.create(
+                model=self._endpoint.model,
+                messages=_messages(request),
+                max_completion_tokens=request.max_output_tokens,
+                response_format={
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
+                },
+            )
+        except self._sdk.APIConnectionError as error:  # timeouts are among them
+            return connection_fault(self._endpoint, error)
+        except self._sdk.APIStatusError as error:
+            return status_fault(self._endpoint, error.status_code, error.body, error.response.headers)
+        return read_chat(reply.http_response.content, self._endpoint)
+
+
+def _messages(request: LLMRequest) -> list[ChatCompletionMessageParam]:
+    user: ChatCompletionMessageParam = {"role": "user", "content": request.user}
+    return [{"role": "system", "content": request.system}, user] if request.system else [user]
+
+
+def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
+    """Read the body of a reply with status 200."""
+    try:
+        reply = json.loads(body)
+        choice = reply["choices"][0]
+        stop_reason = str(choice.get("finish_reason"))
+        text, refusal = choice["message"].get("content") or "", choice["message"].get("refusal")
+        completion = _completion(refusal or text, stop_reason, reply.get("usage") or {})
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return Fault("malformed", True, endpoint.scrub("not a chat completion: " + body.decode("utf-8", "replace")))
+    if refusal:
+        return Fault("refused", False, endpoint.scrub(str(refusal)), answer=completion)
+    if stop_reason in STOP_FAULTS:
+        return Fault(STOP_FAULTS[stop_reason], False, endpoint.scrub(f"{stop_reason}: {text}"), answer=completion)
+    if not text.strip():
+        return Fault("empty", False, f"stop reason {stop_reason}, no text", answer=completion)
+    return completion
+
+
+def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
+    """Token counts are 0 where a compatible server reports none."""
+    details = usage.get("prompt_tokens_details") or {}
+    return Completion(
+        text=text,
+        stop_reason=stop_reason,
+        input_tokens=int(usage.get("prompt_tokens") or 0),
+        cached_input_tokens=int(details.get("cached_tokens") or 0),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+        latency_seconds=0.0,
+    )
