@@ -71,9 +71,7 @@ class SentenceEmbedder:
         folder = str(get_model_path())
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         with _no_progress_bar():
-            model = AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, add_pooling_layer=False
-            )
+            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         return tokenizer, model.eval()
 
 
