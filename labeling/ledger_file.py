@@ -1,0 +1,190 @@
+"""The SQLite file below the ledger: opens it safely, says what is wrong with it in words, knows whose process lives.
+
+It decides whether a file is a ledger of this version, an older one, a newer one, something else or damaged, and never
+writes to one it does not understand. It knows nothing of requests besides the names of the tables.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labeling.errors import FeatlasError
+
+APPLICATION_ID = 0x46544C47  # "FTLG": tells a ledger from any other SQLite file
+VERSION = 1
+BUSY_TIMEOUT_SECONDS = 60.0
+
+TABLES = (
+    """
+CREATE TABLE prefixes (
+    prefix TEXT PRIMARY KEY,               -- hash of both
+    system BLOB NOT NULL,                  -- zlib
+    schema BLOB NOT NULL                   -- zlib, JSON
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE requests (
+    request_key TEXT PRIMARY KEY,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,                   -- provider/model
+    purpose TEXT NOT NULL,
+    repeat INTEGER NOT NULL,
+    max_output_tokens INTEGER NOT NULL,
+    prefix TEXT NOT NULL,
+    prompt BLOB NOT NULL,                  -- the part of the prompt after the prefix, zlib
+    prompt_hash TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'answered', 'failed')),
+    owner TEXT,                            -- process that sent it, while `sent`
+    reason TEXT,                           -- why it failed
+    detail TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,   -- over all runs
+    stop_reason TEXT,
+    input_tokens INTEGER,
+    cached_input_tokens INTEGER,
+    cache_write_input_tokens INTEGER,
+    output_tokens INTEGER,
+    latency_seconds REAL,
+    answer TEXT,                           -- raw; also of failures, where something came back
+    created_at REAL NOT NULL,              -- Unix seconds, like the others
+    sent_at REAL,
+    finished_at REAL
+)
+""",
+    "CREATE INDEX unanswered ON requests (state) WHERE state != 'answered'",
+)
+
+
+def open_ledger(path: Path) -> sqlite3.Connection:
+    """Open or make the ledger. Raise FeatlasError for a newer version, another kind of file, damage, no access."""
+    with in_words(path):
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            if not _is_ledger(connection, path):
+                _make_tables(connection, path)
+            _use_wal(connection)
+            # Safe against a killed process, which is what happens; a power cut can lose the last commits, no more.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def in_words(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about the file into a FeatlasError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:  # a mistake in our own SQL
+            raise
+        raise FeatlasError(_explain(path, code & 0xFF, str(error))) from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything or nothing, with the write lock taken at the start."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # a full disk has rolled it back already
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def this_process() -> str:
+    """Name of this process that no later process has: id and start time."""
+    return f"{os.getpid()}:{_start_time(os.getpid())}"
+
+
+def is_alive(owner: str) -> bool:
+    """Whether the process with this name runs on this machine."""
+    pid, _, start_time = owner.partition(":")
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for another user
+        pass
+    return _start_time(int(pid)) == start_time
+
+
+def _start_time(pid: int) -> str:
+    """Start of a process in clock ticks; empty where the system does not tell, or where it is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _is_ledger(connection: sqlite3.Connection, path: Path) -> bool:
+    """False for a new, empty file. Reads only."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables == 0:
+        return False
+    if application != APPLICATION_ID:
+        raise FeatlasError(
+            f"{path} is an SQLite file of some other program, not a ledger of language-model answers. It was left as "
+            "it is. Move it away, or choose another workspace."
+        )
+    if version > VERSION:
+        raise FeatlasError(
+            f"The ledger {path} has version {version}; this featlas knows versions up to {VERSION}. It was left as it "
+            "is. Install the newer featlas that wrote it, or choose another workspace."
+        )
+    return True
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    with transaction(connection):
+        if _is_ledger(connection, path):  # another process was faster
+            return
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Let readers and one writer work at the same time. SQLite does not wait by itself for the lock this needs."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _explain(path: Path, code: int, said: str) -> str:
+    kept = "Everything stored before is kept; running again asks only for the missing answers."
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return f"The disk that holds the ledger {path} is full ({said}). Free some space and run again. {kept}"
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return (
+                f"The ledger {path} is damaged ({said}). It was left as it is. Move it away to start a new one (its "
+                "answers will be paid for again), or put back a copy; `sqlite3 FILE .recover` can save most rows."
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return (
+                f"Another process has locked the ledger {path} for {BUSY_TIMEOUT_SECONDS:g} seconds ({said}). "
+                f"Find out which one and end it, then run again. {kept}"
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return f"The ledger {path} cannot be written ({said}). Check that its folder exists and may be written to."
+        case _:
+            return f"The ledger {path} cannot be used ({said}). Check the disk and run again. {kept}"

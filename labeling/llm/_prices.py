@@ -1,0 +1,70 @@
+"""What an answer costs, from a dated table of prices. A model that is not in the table has no known cost, never 0."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labeling.errors import FeatlasError
+from labeling.types import Completion
+
+SNAPSHOT_DATE = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
+"""Providers put a date behind a model's name; the price is that of the name without it."""
+
+
+@dataclass(frozen=True)
+class ModelPrice:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float
+    cache_write: float
+
+
+@dataclass(frozen=True)
+class Prices:
+    as_of: str
+    """Day of the table, YYYY-MM-DD."""
+    models: Mapping[str, ModelPrice]
+
+    def cost_usd(self, model: str, completion: Completion) -> float | None:
+        """US dollars for an answer of `provider/model`; None when the price is not known."""
+        price = self.models.get(model) or self.models.get(SNAPSHOT_DATE.sub("", model))
+        if price is None:
+            return None
+        plain = completion.input_tokens - completion.cached_input_tokens - completion.cache_write_input_tokens
+        dollars = (
+            plain * price.input
+            + completion.cached_input_tokens * price.cached_input
+            + completion.cache_write_input_tokens * price.cache_write
+            + completion.output_tokens * price.output
+        )
+        return dollars / 1_000_000
+
+
+def load_prices(path: Path) -> Prices:
+    """Read a table like `data/prices.json`. Raise FeatlasError when it is not one."""
+    try:
+        table = json.loads(path.read_text())
+        models = {name: _model_price(entry) for name, entry in table["models"].items()}
+        return Prices(str(table["as_of"]), models)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FeatlasError(
+            f"The price table {path} cannot be read ({type(error).__name__}: {error}). It must be JSON with `as_of` "
+            "and, under `models`, `input` and `output` in US dollars per million tokens for each provider/model."
+        ) from error
+
+
+def _model_price(entry: Mapping[str, float]) -> ModelPrice:
+    """Without a price of its own, a cached token costs what any other does."""
+    plain = float(entry["input"])
+    return ModelPrice(
+        input=plain,
+        output=float(entry["output"]),
+        cached_input=float(entry.get("cached_input", plain)),
+        cache_write=float(entry.get("cache_write", plain)),
+    )
