@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.corpus import CORPUS_METRICS, Noise, Rates, average_precision_interval, corpus_intervals
+from evals.average_precision import average_precision_interval
+from evals.corpus import CORPUS_METRICS, Noise, Rates, corpus_intervals
 from evals.intervals import (
     Estimate,
     Interval,
@@ -116,18 +117,20 @@ def _bounded(estimate: Estimate, with_interval: bool) -> Interval | None:
 
 def _balanced(judged: Judged, with_interval: bool) -> dict[str, Score]:
     firing = judged.mean(judged.grade, ABOVE)
-    hard, random = (_against(firing, judged.mean(judged.grade, side), with_interval, side) for side in (HARD_PARTS, _RANDOM))
-    smaller = hard.value <= random.value
+    hard = _against(firing, judged.mean(judged.grade, HARD_PARTS), with_interval, HARD_PARTS)
+    random = _against(firing, judged.mean(judged.grade, _RANDOM), with_interval, _RANDOM)
+    return {"balanced_hard": hard, "balanced_random": random, "headline": _smaller(hard, random, judged.design)}
+
+
+def _smaller(a: Score, b: Score, design: Design) -> Score:
+    """The minimum of two scores, with [smaller low, smaller high] and the influence of the smaller one."""
     interval = None
-    if hard.interval is not None and random.interval is not None:
-        interval = Interval(
-            np.minimum(hard.interval.low, random.interval.low), np.minimum(hard.interval.high, random.interval.high)
-        )
+    if a.interval is not None and b.interval is not None:
+        interval = Interval(*(np.minimum(x, y) for x, y in zip(a.interval, b.interval, strict=True)))
     influence = None
-    if hard.influence is not None:
-        influence = np.where(smaller[judged.design.row], hard.influence, random.influence)
-    headline = Score(np.minimum(hard.value, random.value), interval, _BALANCED, influence)
-    return {"balanced_hard": hard, "balanced_random": random, "headline": headline}
+    if a.influence is not None and b.influence is not None:
+        influence = np.where((a.value <= b.value)[design.row], a.influence, b.influence)
+    return Score(np.minimum(a.value, b.value), interval, _BALANCED, influence)
 
 
 def _against(firing: Estimate, silent: Estimate, with_interval: bool, side: tuple[int, ...]) -> Score:

@@ -1,6 +1,6 @@
 """Intervals for means of bounded numbers from stratified, document-clustered samples; never of zero width.
 
-The plain bootstrap gives an interval of zero width when all sampled items agree, and covers far too rarely near 0 and 1.
+The plain bootstrap gives an interval of zero width when all sampled items agree, and covers too rarely near 0 and 1.
 All intervals here therefore rest on one idea, Jeffreys' prior: the sample is joined by one pseudo-item that is half the
 worst and half the best possible value. Nothing here knows features, labels or metrics; arrays are vectorised over rows.
 """
@@ -16,6 +16,7 @@ from evals.items import Float, Int
 from evals.strata import N_PARTS, Design
 
 LEVEL = 0.95
+TAIL = (1 - LEVEL) / 2
 
 
 class Estimate(NamedTuple):
@@ -43,9 +44,8 @@ def jeffreys(successes: Int | Float, n: Int | Float) -> Interval:
     Source: Brown, Cai and DasGupta (2001), Interval estimation for a binomial proportion.
     """
     k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
-    tail = (1 - LEVEL) / 2
-    low = np.where(k == 0, 0.0, betaincinv(k + 0.5, n - k + 0.5, tail))
-    high = np.where(k == n, 1.0, betaincinv(k + 0.5, n - k + 0.5, 1 - tail))
+    low = np.where(k == 0, 0.0, betaincinv(k + 0.5, n - k + 0.5, TAIL))
+    high = np.where(k == n, 1.0, betaincinv(k + 0.5, n - k + 0.5, 1 - TAIL))
     unknown = n == 0
     return Interval(np.where(unknown, np.nan, low), np.where(unknown, np.nan, high))
 
@@ -96,10 +96,10 @@ def bounded_interval(estimate: Estimate, worst: Float | float = 0.0, best: Float
     scatter = n * (n * estimate.variance / span**2 + (mean - center) ** 2)
     pseudo = 0.5 * (center**2 + (1 - center) ** 2)
     variance = (scatter + pseudo) / (n + 1) ** 2
-    size = center * (1 - center) / variance * (ndtri(0.975) / stdtrit(np.maximum(estimate.freedom, 1), 0.975)) ** 2
-    tail = (1 - LEVEL) / 2
-    low = betaincinv(center * size, (1 - center) * size, tail)
-    high = betaincinv(center * size, (1 - center) * size, 1 - tail)
+    for_freedom = (ndtri(1 - TAIL) / stdtrit(np.maximum(estimate.freedom, 1), 1 - TAIL)) ** 2
+    size = center * (1 - center) / variance * for_freedom
+    low = betaincinv(center * size, (1 - center) * size, TAIL)
+    high = betaincinv(center * size, (1 - center) * size, 1 - TAIL)
     low = np.where(mean <= 0, 0.0, np.minimum(low, mean))
     high = np.where(mean >= 1, 1.0, np.maximum(high, mean))
     return Interval(worst + span * low, worst + span * high)
@@ -123,5 +123,5 @@ def spearman_interval(rho: Float, units: Float) -> Interval:
     """Fisher interval of a rank correlation with the standard error of Bonett and Wright (2000); NaN below 5 units."""
     z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     error = np.sqrt((1 + rho**2 / 2) / np.where(units >= 5, units - 3, np.nan))
-    half = ndtri(0.975) * error
+    half = ndtri(1 - TAIL) * error
     return Interval(np.tanh(z - half), np.maximum(np.tanh(z + half), rho))

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.corpus import Noise, draw_noise
-from evals.estimators import Judged, Reasons, Score, estimate_all
+from evals.estimators import Judged, Score, estimate_all
 from evals.items import Bool, Float, Int, Items
 from evals.ranks import sort_rows
 from evals.strata import Design, lay_out
-from evals.unscored import reasons_for
+from evals.unscored import Reasons, reasons_for
 from labeling.types import QUANTILES
 
 TAU_SHARES = (0.01, 0.25)
@@ -113,7 +113,7 @@ class _Sharing(NamedTuple):
 
     document: Int  # [F, n]
     own_group: Int  # [F, n] number of the document within the feature; `rows` makes it unique over features
-    count: int
+    n_documents: int
 
     @classmethod
     def of(cls, items: Items) -> _Sharing:
@@ -131,7 +131,7 @@ class _Sharing(NamedTuple):
     def rows(self, rows: slice) -> _Sharing:
         group = self.own_group[rows]
         offset = np.arange(len(group))[:, None] * group.shape[1]
-        return _Sharing(self.document[rows], group + offset, self.count)
+        return _Sharing(self.document[rows], group + offset, self.n_documents)
 
 
 def _score_chunk(items: Items, tau_shares: tuple[float, ...], noise: Noise | None, sharing: _Sharing) -> _Chunk:
@@ -148,7 +148,7 @@ def _finished(score: Score, items: Items, design: Design, share: float, sharing:
     """One row: a missing stratum takes value and interval away, a further problem the value alone."""
     missing = reasons_for(items, design, score.parts, share_of_max=share)
     impossible = missing != None  # noqa: E711  elementwise
-    reason = np.where(impossible, missing, score.problem)
+    reason = missing if score.problem is None else np.where(impossible, missing, score.problem)
     unscored = reason != None  # noqa: E711
     low, high = score.interval if score.interval is not None else (np.nan, np.nan)
     used = sorted({part for side in score.parts for part in side})
@@ -168,12 +168,12 @@ def _finished(score: Score, items: Items, design: Design, share: float, sharing:
 def _shared_sums(score: Score, design: Design, sharing: _Sharing, scored: Bool) -> tuple[Float, Float]:
     """Influence of each document summed over features, and the sum of its squares within single features."""
     if score.influence is None:
-        return np.zeros(sharing.count), np.zeros(())
+        return np.zeros(sharing.n_documents), np.zeros(())
     influence = np.where(scored[design.row], score.influence, 0.0)
     document = sharing.document.ravel()[design.index]
-    over_features = np.bincount(document, weights=influence, minlength=sharing.count)
+    over_features = np.bincount(document, weights=influence, minlength=sharing.n_documents)
     own = np.bincount(sharing.own_group.ravel()[design.index], weights=influence)
-    return over_features, np.asarray((own**2).sum())
+    return over_features.astype(np.float64), np.asarray((own**2).sum(), np.float64)
 
 
 def _joined(chunks: list[_Chunk], tau_shares: tuple[float, ...]) -> MetricTable:
@@ -181,8 +181,8 @@ def _joined(chunks: list[_Chunk], tau_shares: tuple[float, ...]) -> MetricTable:
         return np.concatenate([getattr(chunk, name) for chunk in chunks], axis=1)
 
     value = across("value")
-    document_squares = (sum(chunk.document_sums for chunk in chunks) ** 2).sum(axis=1)
-    own_squares = sum(chunk.own_squares for chunk in chunks)
+    document_squares = (np.sum([chunk.document_sums for chunk in chunks], axis=0) ** 2).sum(axis=1)
+    own_squares = np.sum([chunk.own_squares for chunk in chunks], axis=0)
     n_scored = np.maximum((~np.isnan(value)).sum(axis=1), 1)
     return MetricTable(
         metric=METRICS * len(tau_shares),

@@ -65,7 +65,7 @@ def weighted_pearson(x: Float, y: Float, weight: Float) -> Float:
 
 
 def weighted_spearman(x: Sorted, y: Sorted, weight: Float) -> Float:
-    """[F] rank correlation with weighted midranks; items of weight 0 count for nothing. NaN where a side is constant."""
+    """[F] rank correlation with weighted midranks; weight 0 counts for nothing. NaN where a side is constant."""
     return weighted_pearson(weight_below(x, weight), weight_below(y, weight), weight)
 
 

@@ -72,7 +72,7 @@ class Design:
 
     def sums(self, values: npt.NDArray[np.float64]) -> Float:
         """[F, N_PARTS] sum of one number an item over each part."""
-        total = np.bincount(self.cell, weights=values, minlength=self.mass.size)
+        total: Float = np.bincount(self.cell, weights=values, minlength=self.mass.size).astype(np.float64)
         return total.reshape(self.mass.shape)
 
 
