@@ -168,7 +168,9 @@ def write_shard(workspace: Workspace, table: str, key: str, shard: int, frame: p
     file = shard_file(workspace, table, key, shard)
     # The name keeps other processes and unfinished files apart: only `.parquet` files are ever read.
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    ordered = frame.select(declared.schema.names()).cast(dict(declared.schema)).sort(declared.sorted_by)
+    typed = frame.select(pl.col(name).cast(dtype) for name, dtype in declared.schema.items())
+    check_numbers(table, typed)
+    ordered = typed.sort(declared.sorted_by)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
@@ -211,6 +213,13 @@ def check_columns(table: str, seen: list[str], declared: list[str]) -> None:
     unknown, missing = sorted(set(seen) - set(declared)), sorted(set(declared) - set(seen))
     if unknown or missing:
         raise ValueError(f"columns of {table}: unknown {unknown}, missing {missing}; declared {declared}")
+
+
+def check_numbers(table: str, frame: pl.DataFrame) -> None:
+    """Raise ValueError when a number is not a number: what is not known is NULL, which means and sorts look past."""
+    bad = [s.name for s in frame if s.dtype.is_float() and s.is_nan().any()]
+    if bad:
+        raise ValueError(f"{table}: NaN in {bad}; store NULL and a reason instead")
 
 
 def sync_folder(folder: Path) -> None:

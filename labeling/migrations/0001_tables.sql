@@ -487,41 +487,52 @@ COMMENT ON COLUMN labels.cluster IS 'Cluster of the feature in the default clust
 COMMENT ON COLUMN labels.cluster_name IS 'Name of that cluster.';
 COMMENT ON COLUMN labels.neighbor_labels IS 'Labels of the nearest features, the nearest first; unlabeled ones are left out.';
 
--- One row a group: the newest sample and epoch of each feature set, explainer and judge. Random-weights feature sets
--- stand under the feature set they are a control for.
+-- Each group of the newest sample of its feature set, in the epoch that covers most features: repeats on a few features
+-- measure the judge and do not replace the group. Random-weights feature sets stand under the one they are a control for.
 CREATE VIEW scoreboard AS
 WITH placed AS (
     SELECT
-        coalesce(s.control_for, s.feature_set) AS feature_set,
-        nullif(g.explainer, '') AS explainer,
-        nullif(g.explainer_model, '') AS explainer_model,
-        nullif(g.scorer, '') AS scorer,
-        nullif(g.judge_model, '') AS judge_model,
-        g.metric,
-        g.tau,
-        CASE WHEN s.control_for IS NULL THEN nullif(g.control, '') ELSE 'random_weights' END AS control,
-        g.n_features,
-        g.n_unscored,
-        g.mean,
-        g.low,
-        g.high,
-        g.requests,
-        g.input_tokens,
-        g.output_tokens,
-        g.cost_usd,
-        rank() OVER (
-            PARTITION BY s.feature_set, g.explainer, g.explainer_model, g.scorer, g.judge_model
-            ORDER BY s.created_at DESC NULLS LAST, g.sample_id, g.epoch DESC
-        ) AS age
+        g.*,
+        s.feature_set,
+        s.control_for,
+        s.created_at,
+        max(g.n_features) OVER (
+            PARTITION BY g.sample_id, g.explainer, g.explainer_model, g.scorer, g.judge_model, g.epoch
+        ) AS breadth
     FROM score_groups AS g
     JOIN (
         SELECT samples.sample_id, samples.feature_set, samples.created_at, feature_sets.control_for
         FROM samples LEFT JOIN feature_sets USING (feature_set)
     ) AS s USING (sample_id)
     WHERE s.control_for IS NULL OR g.control = ''
+),
+shown AS (
+    SELECT * FROM placed
+    QUALIFY rank() OVER (
+        PARTITION BY feature_set, explainer, explainer_model, scorer, judge_model
+        ORDER BY created_at DESC NULLS LAST, sample_id, breadth DESC, epoch DESC
+    ) = 1
 )
-SELECT * EXCLUDE (age) FROM placed WHERE age = 1
-ORDER BY feature_set, explainer, explainer_model, scorer, judge_model, metric, tau, control NULLS FIRST;
+SELECT
+    coalesce(control_for, feature_set) AS feature_set,
+    nullif(explainer, '') AS explainer,
+    nullif(explainer_model, '') AS explainer_model,
+    nullif(scorer, '') AS scorer,
+    nullif(judge_model, '') AS judge_model,
+    metric,
+    tau,
+    CASE WHEN control_for IS NULL THEN nullif(control, '') ELSE 'random_weights' END AS control,
+    n_features,
+    n_unscored,
+    mean,
+    low,
+    high,
+    requests,
+    input_tokens,
+    output_tokens,
+    cost_usd
+FROM shown
+ORDER BY ALL NULLS FIRST;
 COMMENT ON VIEW scoreboard IS 'Explainers x scorers x judges: mean scores over the features of the newest sample, with controls, cost and counts of what is missing.';
 COMMENT ON COLUMN scoreboard.feature_set IS 'Feature set; random-weights feature sets stand under the one they are a control for.';
 COMMENT ON COLUMN scoreboard.explainer IS 'Explainer that wrote the labels.';

@@ -1,0 +1,42 @@
+"""The views over the large tables, as SQL text. It runs nothing."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from labeling.evidence import EvidenceTable, shard_files
+from labeling.statements import glob_escaped, literal, quoted
+from labeling.workspace import Workspace
+
+SQL_TYPES = {
+    pl.String(): "VARCHAR",
+    pl.Int64(): "BIGINT",
+    pl.Int32(): "INTEGER",
+    pl.Int16(): "SMALLINT",
+    pl.Float32(): "FLOAT",
+    pl.Float64(): "DOUBLE",
+    pl.Datetime("us"): "TIMESTAMP",
+}
+
+
+def view_query(workspace: Workspace | None, table: EvidenceTable) -> str:
+    """SELECT over the shards of a table, by absolute path: relative ones are refused inside the sandbox."""
+    if workspace is not None and shard_files(workspace, table.name):
+        columns = ", ".join(quoted(name) for name in table.schema.names())
+        pattern = f"{glob_escaped(workspace.evidence(table.name))}/*.parquet"
+        return f"SELECT {columns} FROM read_parquet({literal(pattern)})"
+    empty = ", ".join(f"NULL::{sql_type(dtype)} AS {quoted(name)}" for name, dtype in table.schema.items())
+    return f"SELECT {empty} WHERE false"
+
+
+def comments(table: EvidenceTable) -> str:
+    """COMMENT ON statements of a view and its columns."""
+    lines = [f"COMMENT ON VIEW {table.name} IS {literal(table.comment)};"]
+    lines += [f"COMMENT ON COLUMN {table.name}.{quoted(c)} IS {literal(text)};" for c, _, text in table.columns]
+    return "\n".join(lines)
+
+
+def sql_type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.List):
+        return f"{SQL_TYPES[pl.List(dtype.inner).inner]}[]"  # type: ignore[index]
+    return SQL_TYPES[dtype]

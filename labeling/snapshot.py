@@ -1,0 +1,281 @@
+"""The published copy of the small tables: making it, and reading it without being able to do anything else.
+
+Publishing turns the database into `snapshot.duckdb`, whole or not at all. Reading attaches it to a database in memory
+that sees the snapshot and the evidence folder and no other file. It knows nothing of stages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from labeling.best_labels import FILL_LABELS
+from labeling.errors import FeatlasError, UsageError
+from labeling.evidence import TABLES, disk_error, sync_folder
+from labeling.evidence_views import comments, view_query
+from labeling.lock import in_use
+from labeling.migrations import latest_version
+from labeling.statements import check_only_reads, glob_escaped, literal, quoted, without_explain
+from labeling.workspace import Workspace
+
+
+def fill_labels(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the table `labels` anew, in one transaction."""
+    with transaction(connection):
+        connection.execute("DELETE FROM labels")
+        connection.execute(FILL_LABELS)
+
+
+def create_evidence_views(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace | None, *, temporary: bool = False
+) -> None:
+    """Put a view over the finished shards of each large table; an empty one of the same columns where there is none.
+
+    Without a workspace all views are empty. Stored views get their comments; temporary ones are for one query.
+    """
+    with transaction(connection):
+        for table in TABLES.values():
+            kind = "TEMP VIEW" if temporary else "VIEW"
+            connection.execute(f"CREATE OR REPLACE {kind} {table.name} AS {view_query(workspace, table)}")
+            if not temporary:
+                connection.execute(comments(table))
+
+
+def copy_database(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> Path:
+    """Replace `snapshot.duckdb` by a copy of the connection's database. Readers keep the old one until they reopen."""
+    fresh = workspace.snapshot.with_name("snapshot.duckdb.new")
+    remove_database(fresh)
+    with database_errors(fresh):
+        connection.execute(f"ATTACH {literal(str(fresh))} AS fresh")
+        try:
+            connection.execute(f"COPY FROM DATABASE {quoted(workspace.database.stem)} TO fresh")
+        finally:
+            connection.execute("DETACH fresh")
+    rename_database(fresh, workspace.snapshot)
+    return workspace.snapshot
+
+
+def rename_database(fresh: Path, place: Path) -> None:
+    """Put a closed database in its place in one step, so that nobody ever sees half of it."""
+    try:
+        with fresh.open("rb") as stream:
+            os.fsync(stream.fileno())
+        fresh.replace(place)
+        sync_folder(place.parent)
+    except OSError as error:
+        raise disk_error(place, error) from error
+
+
+def remove_database(file: Path) -> None:
+    """Delete what a killed process left of an unfinished database."""
+    for leftover in (file, file.with_name(f"{file.name}.wal")):
+        with suppress(FileNotFoundError):
+            leftover.unlink()
+
+
+def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
+    """Connection that reads the snapshot and the evidence, and no other file, by unqualified names.
+
+    DuckDB itself still lets statements write into the evidence folder: pass everything a person typed through
+    `select`. Raise FeatlasError when there is no snapshot, or none that this version can read.
+    """
+    file = workspace.snapshot
+    if not file.exists():
+        raise FeatlasError(
+            f"There is no snapshot at {file}: nothing was published in this workspace yet. "
+            "Run `featlas demo` or `featlas run` first, or name another workspace with --workspace DIR."
+        )
+    check_not_empty(file)
+    connection = duckdb.connect(config={"memory_limit": memory_limit, "threads": threads, "temp_directory": ""})
+    try:
+        with database_errors(file):
+            connection.execute(f"ATTACH {literal(str(file))} AS snapshot (READ_ONLY)")
+            check_version(file, schema_version(connection, "snapshot"))
+            create_evidence_views(connection, workspace, temporary=True)
+            close_the_door(connection, workspace)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def close_the_door(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Leave the evidence as the only files that statements can reach, for as long as the connection lives."""
+    folder = workspace.evidence_folder
+    # A folder whose name has wildcard characters is asked for in its escaped spelling, and found in the plain one.
+    allowed = ", ".join(sorted({literal(str(folder)), literal(glob_escaped(folder))}))
+    for statement in (
+        "USE snapshot",
+        "SET TimeZone = 'UTC'",
+        f"SET allowed_directories = [{allowed}]",
+        "SET enable_external_access = false",
+        "SET python_enable_replacements = false",
+        "SET autoload_known_extensions = false",
+        "SET autoinstall_known_extensions = false",
+        "SET lock_configuration = true",
+    ):
+        connection.execute(statement)
+
+
+def query(workspace: Workspace, sql: str, *, timeout_seconds: float = 60.0) -> pl.DataFrame:
+    """Rows of one SELECT-like statement over the snapshot and the evidence. Raise as `open_snapshot` and `select`."""
+    connection = open_snapshot(workspace)
+    try:
+        return select(connection, sql, timeout_seconds=timeout_seconds)
+    finally:
+        connection.close()
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Sequence[Any] = (),
+    *,
+    timeout_seconds: float = 60.0,
+) -> pl.DataFrame:
+    """Rows of one statement that only reads.
+
+    Raise UsageError for any other statement and for mistakes in it, FeatlasError when it takes too long or a file is
+    damaged.
+    """
+    try:
+        parsed = connection.execute("SELECT json_serialize_sql(?)", [without_explain(sql)]).fetchall()
+        check_only_reads(parsed[0][0])
+        with time_limit(connection, timeout_seconds):
+            return rows_of(connection, sql, parameters)
+    except duckdb.InterruptException as error:
+        raise FeatlasError(
+            f"The query was stopped after {timeout_seconds:g} seconds. Ask for fewer rows or columns, or filter by "
+            "sample_id and feature, by which the large tables are sorted."
+        ) from error
+    except duckdb.Error as error:
+        raise UsageError(f"{one_line(error)} {known_tables(connection)}") from error
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pl.DataFrame:
+    rows: pl.DataFrame = connection.sql(sql, params=list(parameters) or None).pl()
+    return rows
+
+
+@contextmanager
+def time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt the connection's statement after some seconds; it then raises InterruptException."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def known_tables(connection: duckdb.DuckDBPyConnection) -> str:
+    rows = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'snapshot' "
+        "UNION SELECT view_name FROM duckdb_views() WHERE database_name = 'snapshot' AND NOT internal ORDER BY 1"
+    ).fetchall()
+    return f"Tables: {', '.join(name for (name,) in rows)}."
+
+
+def check_version(file: Path, seen: int | None) -> None:
+    """Raise FeatlasError unless the snapshot has the schema of this version."""
+    if seen == latest_version():
+        return
+    raise (
+        version_error(file, seen)
+        if seen is None or seen > latest_version()
+        else FeatlasError(
+            f"{file} has schema {seen}, this version of Featlas reads schema {latest_version()}. "
+            "Run `featlas report`: it brings the database up to date and publishes a new snapshot; nothing is lost."
+        )
+    )
+
+
+def version_error(file: Path, seen: int | None) -> FeatlasError:
+    """Say that a database is not ours to touch: made by a newer version, or by another program."""
+    if seen is None:
+        return FeatlasError(
+            f"{file} is not a Featlas database: it has no table schema_version. Choose another workspace."
+        )
+    return FeatlasError(
+        f"{file} has schema {seen}, made by a newer version of Featlas; this one knows up to {latest_version()}. "
+        "Install the newer version, or choose another workspace. Nothing was changed."
+    )
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection, database: str) -> int | None:
+    """Newest schema change applied to an attached database; None when it has no record of any."""
+    known = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = 'schema_version'", [database]
+    ).fetchall()
+    if not known[0][0]:
+        return None
+    rows = connection.execute(f"SELECT max(version) FROM {quoted(database)}.main.schema_version").fetchall()
+    return None if rows[0][0] is None else int(rows[0][0])
+
+
+def check_not_empty(file: Path) -> None:
+    """Raise FeatlasError for a file of no bytes, which DuckDB would take for a new database."""
+    if file.stat().st_size == 0:
+        raise damaged(file, "the file is empty")
+
+
+def damaged(file: Path, why: str) -> FeatlasError:
+    return FeatlasError(
+        f"{file} cannot be read: {why}. If it is damaged, move it away. A snapshot comes back with `featlas report`; a "
+        "database is built again by `featlas run`, which takes answers that were already paid for from ledger.sqlite."
+    )
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All statements inside or none."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        # A failed commit has ended the transaction already.
+        with suppress(duckdb.Error):
+            connection.rollback()
+        raise
+
+
+@contextmanager
+def database_errors(file: Path) -> Iterator[None]:
+    """Turn what a user can mend about a database file into FeatlasError: locked, full disk, damaged."""
+    try:
+        yield
+    except (
+        duckdb.IOException,
+        duckdb.SerializationException,
+        duckdb.FatalException,
+        duckdb.InternalException,
+    ) as error:
+        raise file_error(file, one_line(error)) from error
+
+
+def file_error(file: Path, message: str) -> FeatlasError:
+    if "Conflicting lock" in message:
+        holder = re.search(r"PID (\d+)", message)
+        return in_use(file.parent, holder.group(1) if holder else "unknown")
+    if re.search(r"write|space|create|permission|too large", message, re.IGNORECASE):
+        return FeatlasError(
+            f"{file} cannot be written: {message} Everything stored before is still there. Make room on the disk or "
+            "the folder writable, then run the same command again; it resumes."
+        )
+    return damaged(file, message.rstrip("."))
+
+
+def one_line(error: Exception) -> str:
+    """DuckDB's message without the picture of the statement."""
+    text = re.split(r"\n\s*\nLINE \d+:|\n\nStack Trace", str(error))[0]
+    return " ".join(text.split())
