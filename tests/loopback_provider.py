@@ -70,7 +70,7 @@ class LoopbackProvider:
 
     answer: Answer = lambda asked: example_text(asked.schema)
     faults: Faults = lambda asked: None
-    latency_seconds: float = 0.0
+    latency_seconds: float | Callable[[Asked], float] = 0.0
     retry_after_seconds: float | None = None
     """What 429 and 529 announce."""
     key: str | None = None
@@ -152,7 +152,8 @@ class LoopbackProvider:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
-            await asyncio.sleep(self.latency_seconds)
+            latency = self.latency_seconds
+            await asyncio.sleep(latency(asked) if callable(latency) else latency)
             return await self._send_outcome(asked, self.faults(asked), writer)
         finally:
             self._in_flight -= 1

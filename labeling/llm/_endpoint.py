@@ -22,7 +22,7 @@ class Endpoint:
 
     provider: str
     model: str
-    url: str
+    url: str = field(repr=False)
     key_name: str
     """Environment variable that holds the key."""
     key: str = field(repr=False)
@@ -40,9 +40,9 @@ class Endpoint:
 
     def scrub(self, text: str) -> str:
         """Shorten a server's words and take the key and a secret address out of them."""
+        text = " ".join(text.replace(self.url, self.shown_url).split())
         if not self.key_is_placeholder:
             text = text.replace(self.key, f"[{self.key_name}]")
-        text = " ".join(text.replace(self.url, self.shown_url).split())
         return text if len(text) <= LONGEST_DETAIL else text[:LONGEST_DETAIL] + "..."
 
 

@@ -26,12 +26,12 @@ async def run_bounded(
 
     async def worker() -> None:
         for index in waiting:
+            if errors:
+                return
             try:
                 results[index] = await work(items[index])
             except FeatlasError as error:
                 errors.append(error)
-            if errors:
-                return
 
     tasks = [asyncio.create_task(worker()) for _ in range(min(workers, len(items)))]
     try:

@@ -1,0 +1,41 @@
+"""Prices: known ones are added up by kind of token, unknown ones stay unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labeling.assets import asset
+from labeling.errors import FeatlasError
+from labeling.llm._prices import ModelPrice, Prices, load_prices
+from labeling.types import Completion
+
+PRICES = Prices("2025-11-30", {"openai/tiny": ModelPrice(input=2.0, output=10.0, cached_input=1.0, cache_write=4.0)})
+ANSWER = Completion("", "stop", 1_000_000, 300_000, 50_000, 0.0, cache_write_input_tokens=200_000)
+
+
+def test_each_kind_of_token_has_its_price() -> None:
+    assert PRICES.cost_usd("openai/tiny", ANSWER) == pytest.approx(0.5 * 2.0 + 0.3 * 1.0 + 0.2 * 4.0 + 0.05 * 10.0)
+
+
+def test_a_dated_name_has_the_price_of_the_name() -> None:
+    assert PRICES.cost_usd("openai/tiny-2025-01-31", ANSWER) == PRICES.cost_usd("openai/tiny", ANSWER)
+
+
+def test_a_price_that_is_not_known_is_not_zero() -> None:
+    assert PRICES.cost_usd("openai/tiny-preview", ANSWER) is None
+
+
+def test_the_committed_table_is_readable_and_dated() -> None:
+    prices = load_prices(asset("prices.json"))
+    assert len(prices.as_of) == 10
+    assert all(price.cached_input <= price.input <= price.output for price in prices.models.values())
+
+
+@pytest.mark.parametrize("text", ["{", '{"models": {}}', '{"as_of": "", "models": {"a/b": {"input": 1}}}', "[]"])
+def test_a_table_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(text)
+    with pytest.raises(FeatlasError, match=r"prices\.json cannot be read"):
+        load_prices(path)
