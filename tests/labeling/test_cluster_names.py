@@ -41,7 +41,7 @@ def test_no_labels_give_no_names() -> None:
 
 
 def test_a_word_of_one_member_does_not_name_a_large_cluster() -> None:
-    assert named(["import"] * 29 + ["zebra"], COLORS)[0] == ("import", "distinctive_words")
+    assert named(["import"] * 29 + ["zebra"], COLORS * 20)[0] == ("import", "distinctive_words")
 
 
 def test_plural_forms_are_not_said_twice() -> None:
