@@ -21,7 +21,7 @@ MAX_TOKENS = 256
 BATCH = 16
 """Texts in one forward pass. One at a time costs twice as much on a CPU, 64 no less than 16."""
 THREADS = 2
-"""More make short texts slower."""
+"""More do not help short texts. A few texts are embedded with one: waiting for a second that is busy costs far more."""
 
 
 class SentenceEmbedder:
@@ -43,7 +43,7 @@ class SentenceEmbedder:
             list(texts), truncation=True, max_length=MAX_TOKENS, padding=False
         ).input_ids
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
-        with _few_threads():
+        with _threads(THREADS if len(texts) > BATCH else 1):
             for _, group in groupby(order, key=lambda i: len(tokens[i])):
                 same_length = list(group)
                 for start in range(0, len(same_length), BATCH):
@@ -76,11 +76,12 @@ class SentenceEmbedder:
 
 
 @contextmanager
-def _few_threads() -> Iterator[None]:
+def _threads(limit: int) -> Iterator[None]:
+    """Use at most `limit` threads, and never more than the caller allows."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, THREADS))
+    torch.set_num_threads(min(before, limit))
     try:
         yield
     finally:
