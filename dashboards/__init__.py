@@ -1,0 +1,1 @@
+"""Read-only views of a workspace: named queries, charts, the report. Imports `labeling` only."""

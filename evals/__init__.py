@@ -1,0 +1,1 @@
+"""From labels to scores: scorers, metrics with intervals, controls. Imports `labeling` only."""
