@@ -24,7 +24,26 @@ from labeling.prompts import (
 from labeling.types import Completion, FloatArray
 from tests.builders import windows_of
 
-HOSTILE = st.text(st.sampled_from('ab<>"\\ \n\r\u2028\u0000\u202e\ud800|[/]sINST{}') | st.characters(), max_size=40)
+PIECES = [
+    "<",
+    ">",
+    "<<",
+    ">>",
+    "a",
+    " ",
+    "\n",
+    '"',
+    "\\",
+    "\r",
+    "\u2028",
+    "\0",
+    "\u202e",
+    "\ud800",
+    "<|",
+    "[INST]",
+    "</s>",
+]
+HOSTILE = st.lists(st.sampled_from(PIECES) | st.characters(), max_size=20).map("".join)
 
 
 def active(*values: float) -> FloatArray:
