@@ -221,10 +221,11 @@ class LedgerModel:
         stored = self._ledger.answers(distinct)
         self.reused += len(stored)
         missing = [(key, request) for key, request in distinct.items() if key not in stored]
-        async with self.connected():
-            answers = await run_bounded(missing, self._answer, workers=self.max_in_flight)
         results: dict[str, LLMResult] = {**stored}
-        results |= {key: answer for (key, _), answer in zip(missing, answers, strict=True)}
+        if missing:
+            async with self.connected():
+                answers = await run_bounded(missing, self._answer, workers=self.max_in_flight)
+            results |= {key: answer for (key, _), answer in zip(missing, answers, strict=True)}
         return [results[key] for key in keys]
 
     def connected(self) -> AbstractAsyncContextManager[None]:

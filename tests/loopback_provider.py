@@ -28,7 +28,7 @@ from labeling.llm._example import example_text
 JSON = Any
 Fault = Literal[
     "400", "401", "402", "403", "404", "413", "429", "429_quota", "500", "529",
-    "reset", "hang", "malformed", "truncated", "refusal", "filtered", "empty",
+    "reset", "hang", "drip", "malformed", "truncated", "refusal", "filtered", "empty",
 ]  # fmt: skip
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -173,6 +173,8 @@ class LoopbackProvider:
         if fault == "hang":
             await self._closing.wait()
             return False
+        if fault == "drip":
+            return await self._drip(writer)
         if fault == "malformed":
             return await _send(writer, 200, b'{"content": [{"type": "te')
         if fault is not None and fault[:3].isdigit():
@@ -185,6 +187,15 @@ class LoopbackProvider:
             self.answered[asked.digest] += 1
         reply = message_reply if asked.api == "anthropic" else chat_reply
         return await _send(writer, 200, json.dumps(reply(asked, text, fault)).encode())
+
+    async def _drip(self, writer: asyncio.StreamWriter) -> bool:
+        """Send a byte now and then, so that no single wait is long and the reply never ends."""
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n")
+        while not self._closing.is_set():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return False
 
 
 def parse_messages(body: JSON, headers: Mapping[str, str], digest: str, seen_before: int) -> Asked:

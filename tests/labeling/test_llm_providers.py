@@ -87,12 +87,13 @@ def test_what_can_succeed_is_asked_again(name: str, fault: Fault) -> None:
         ("malformed", "malformed"),
         ("reset", "connection_lost"),
         ("hang", "timeout"),
+        ("drip", "timeout"),
     ],
 )
 def test_what_never_succeeds_is_a_counted_failure(name: str, fault: Fault, reason: str) -> None:
     retry = RetryPolicy(max_attempts=2, first_wait_seconds=0.001)
     with LoopbackProvider(faults=lambda asked: fault if asked.user.endswith("0") else None) as provider:
-        model = tiny(provider, name, retry=retry, timeout_seconds=0.3 if fault == "hang" else 20.0)
+        model = tiny(provider, name, retry=retry, timeout_seconds=0.3 if reason == "timeout" else 20.0)
         lost, answered = ask(model, requests(2, model=f"{name}/tiny"))
     assert isinstance(lost, CompletionFailure)
     assert (lost.reason, lost.retryable, lost.attempts) == (reason, True, 2)
