@@ -44,8 +44,8 @@ def name_clusters(
 
     `cluster` [n] holds each feature's cluster (-1: none), `labels` the label of each labeled feature. A word's weight
     is the share of the cluster's labels it stands in, times its inverse document frequency among the labels of all
-    other clusters (TF-IDF with a label as the document, smoothed by half a label). Words of fewer than `minimum_share` of the
-    cluster's labels are left out, because they name one member rather than the cluster.
+    other clusters (TF-IDF with a label as the document, smoothed by half a label). Words of fewer than
+    `minimum_share` of the cluster's labels are left out, because they name one member rather than the cluster.
     """
     n_clusters = int(cluster.max(initial=-1)) + 1
     labeled = [f for f in sorted(labels) if cluster[f] >= 0 and re.search(WORD, labels[f])]
