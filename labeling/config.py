@@ -82,7 +82,7 @@ class ScoreConfig:
     controls: bool = _key("also grade labels that must score low: without them a score means little", True)
     control_features: int = _key("features that get controls, at most", 2000, at_least=1)
     embedding_features: int = _key("features graded by the embedding scorer, drawn at random; 0 is all", 0, at_least=0)
-    bootstrap: int = _key("draws behind each interval", 400, at_least=50)
+    bootstrap: int = _key("draws behind each interval", 1000, at_least=50)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""One window as words and pieces with their activation, ready to be drawn: the pieces that fire are shaded.
+
+A word is drawn whole even where only a piece of it fires (`un|believ|able`), and the piece is what is shaded. It knows
+nothing of HTML; the template escapes and draws what this returns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dashboards.text import shorten, visible
+
+LONGEST_PIECE = 160
+"""Characters of one token that are shown; some tokens of generated text are thousands long."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of text with one shade."""
+
+    text: str
+    level: int = 0
+    """Shade 0-10: the activation over the feature's largest, rounded up, so that all that is active is seen."""
+    activation: float | None = None
+    """Raw activation; None where the token is silent."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """Pieces drawn together. `split` says that only a part of a longer word is active."""
+
+    pieces: tuple[Piece, ...]
+    split: bool = False
+
+
+def words(
+    text: str,
+    *,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    positions: Sequence[int],
+    activations: Sequence[float],
+    largest: float,
+) -> tuple[Word, ...]:
+    """Cut a window into words. `starts` and `ends` are the character offsets of its tokens in `text`.
+
+    `activations` are the raw values at the token `positions`; `largest` is the raw activation of the darkest shade.
+    Characters between tokens are kept. Neighboring silent words are joined.
+    """
+    active = dict(zip(positions, activations, strict=True))
+    pieces = _pieces(text, starts, ends, active, largest)
+    return tuple(_join_silent(_words(pieces)))
+
+
+def level(activation: float, largest: float) -> int:
+    """Shade 0-10 of a raw activation."""
+    if not activation > 0 or not largest > 0:
+        return 0
+    return min(10, max(1, math.ceil(10 * activation / largest - 1e-6)))
+
+
+def _pieces(
+    text: str, starts: Sequence[int], ends: Sequence[int], active: dict[int, float], largest: float
+) -> Iterator[Piece]:
+    done = 0
+    for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        start, end = max(start, done), max(end, done)  # tokens of one character's bytes share its offsets
+        if start > done:
+            yield Piece(text[done:start])
+        value = active.get(position)
+        shade = level(value, largest) if value is not None else 0
+        if end > start:
+            yield from _without_outer_space(Piece(text[start:end], shade, value if shade else None))
+        done = end
+    if done < len(text):
+        yield Piece(text[done:])
+
+
+def _without_outer_space(piece: Piece) -> Iterator[Piece]:
+    """Take leading blanks off a token (` the` in byte-pair vocabularies), so that it starts where its word does."""
+    bare = piece.text.lstrip(" ")
+    if not bare:
+        yield piece
+        return
+    if len(bare) < len(piece.text):
+        yield Piece(piece.text[: -len(bare)])
+    yield Piece(bare, piece.level, piece.activation)
+
+
+def _words(pieces: Iterable[Piece]) -> Iterator[Word]:
+    """Group neighboring pieces that are letters or digits throughout; anything else stands alone."""
+    group: list[Piece] = []
+    for piece in pieces:
+        letters = piece.text.replace("_", "a").isalnum()
+        if group and not letters:
+            yield _word(group)
+            group = []
+        if letters:
+            group.append(piece)
+        else:
+            yield _word([piece])
+    if group:
+        yield _word(group)
+
+
+def _word(group: Sequence[Piece]) -> Word:
+    shown = tuple(Piece(_shown(p.text), p.level, p.activation) for p in group)
+    firing = sum(piece.level > 0 for piece in shown)
+    return Word(shown, split=0 < firing < len(shown))
+
+
+def _shown(text: str) -> str:
+    return visible(shorten(text, LONGEST_PIECE)).replace("↵", "↵ ")  # a line may break where one ended
+
+
+def _join_silent(found: Iterable[Word]) -> Iterator[Word]:
+    silent = ""
+    for word in found:
+        if any(piece.level for piece in word.pieces):
+            if silent:
+                yield Word((Piece(silent),))
+                silent = ""
+            yield word
+        else:
+            silent += "".join(piece.text for piece in word.pieces)
+    if silent:
+        yield Word((Piece(silent),))

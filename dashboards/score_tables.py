@@ -1,0 +1,96 @@
+"""The scoreboard as people read it: one table for each explainer and scorer, controls below the true labels.
+
+Rows of the view `scoreboard` in, tables of cells out; it knows nothing of SQL and HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dashboards.wording import CONTROLS, METRICS, Term, control, metric
+
+Row = Mapping[str, Any]
+Maker = tuple[str | None, str | None, str | None, str | None]
+"""Explainer, explainer model, scorer, judge model."""
+
+CORE = ("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random")
+"""Metrics of the table that is always shown; the others are folded away."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a control (or the true labels) and a cell for each column, None where it was not scored."""
+
+    name: str
+    term: Term
+    cells: tuple[Row | None, ...]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores of one explainer by one scorer at one threshold of firing."""
+
+    maker: Maker
+    tau: float
+    metrics: tuple[tuple[str, Term], ...]
+    """Columns: name and meaning."""
+    lines: tuple[Line, ...]
+    more: tuple[tuple[str, Term], ...]
+    """Columns of the folded table."""
+    more_lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        explainer, explainer_model, scorer, judge = self.maker
+        written = f"{explainer or 'labels'} ({explainer_model})" if explainer_model else explainer or "labels"
+        return f"{written} graded by {scorer} ({judge})" if judge else f"{written} graded by {scorer}"
+
+    @property
+    def true_headline(self) -> Row | None:
+        return self.cell("", "headline")
+
+    def cell(self, name: str, column: str) -> Row | None:
+        """Cell of a control (empty for true labels) and a metric of the table that is always shown."""
+        names = [shown for shown, _ in self.metrics]
+        found = [line.cells[names.index(column)] for line in self.lines if line.name == name and column in names]
+        return found[0] if found else None
+
+
+def score_tables(rows: Iterable[Row], *, tau: float) -> tuple[ScoreTable, ...]:
+    """Tables for one feature set at one threshold, the highest headline score of true labels first."""
+    kept = [row for row in rows if abs(row["tau"] - tau) < 1e-9]
+    makers = dict.fromkeys(_maker(row) for row in kept if row["control"] is None)
+    tables = [_table(maker, [row for row in kept if _belongs(row, maker)], tau) for maker in makers]
+    return tuple(sorted(tables, key=lambda table: -((table.true_headline or {}).get("mean") or 0.0)))
+
+
+def _maker(row: Row) -> Maker:
+    return row["explainer"], row["explainer_model"], row["scorer"], row["judge_model"]
+
+
+def _belongs(row: Row, maker: Maker) -> bool:
+    """Whether a row stands in the table. What needs no label (generic, no_label) stands beside every explainer."""
+    return _maker(row) == maker or (row["explainer"] is None and _maker(row)[2:] == maker[2:])
+
+
+def _table(maker: Maker, rows: list[Row], tau: float) -> ScoreTable:
+    cells = {(row["control"] or "", row["metric"]): row for row in rows}
+    seen = dict.fromkeys(row["metric"] for row in rows)
+    core = [name for name in CORE if name in seen]
+    more = [name for name in [*METRICS, *sorted(seen)] if name in seen and name not in core]
+    more = list(dict.fromkeys(more))
+    controls = [name for name in dict.fromkeys([*CONTROLS, *(c for c, _ in cells)]) if any(c == name for c, _ in cells)]
+
+    def lines(columns: list[str]) -> tuple[Line, ...]:
+        return tuple(Line(c, control(c), tuple(cells.get((c, m)) for m in columns)) for c in controls)
+
+    return ScoreTable(
+        maker=maker,
+        tau=tau,
+        metrics=tuple((name, metric(name)) for name in core),
+        lines=lines(core),
+        more=tuple((name, metric(name)) for name in more),
+        more_lines=lines(more),
+    )

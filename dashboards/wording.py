@@ -1,0 +1,127 @@
+"""What the pages say about metrics, controls and the rest, in a sentence each. Words only.
+
+A metric or control that is not listed here is still shown, under its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """A name for people and one sentence that defines it."""
+
+    title: str
+    sentence: str
+    chance: float | None = None
+    """What a label that says nothing gets; None where that depends on the feature."""
+
+
+METRICS: Mapping[str, Term] = {
+    "headline": Term(
+        "Headline score",
+        "The lower of the two balanced accuracies below. Being a minimum, it falls slightly below 0.5 for labels that "
+        "say nothing: read it against the shuffled labels.",
+        0.5,
+    ),
+    "balanced_hard": Term(
+        "Against look-alikes",
+        "Balanced accuracy against hard negatives: the mean of how sure the judge is where the feature fires and how "
+        "sure it is that the feature stays silent in windows chosen to look alike. Chance is 0.5.",
+        0.5,
+    ),
+    "balanced_random": Term(
+        "Against random text",
+        "The same against windows drawn at random from everything the feature is silent on. Chance is 0.5.",
+        0.5,
+    ),
+    "auroc_hard": Term(
+        "Ranking, look-alikes",
+        "Area under the ROC curve: how often the judge puts a firing window above a look-alike one. Chance is 0.5.",
+        0.5,
+    ),
+    "auroc_random": Term(
+        "Ranking, random text",
+        "How often the judge puts a firing window above a random silent one. Chance is 0.5.",
+        0.5,
+    ),
+    "balanced_accuracy": Term(
+        "Yes-or-no accuracy",
+        "Share of firing windows called firing and share of silent ones called silent, averaged. Chance is 0.5.",
+        0.5,
+    ),
+    "f1": Term("F1", "Harmonic mean of precision and recall, each window weighted by how many it stands for."),
+    "average_precision": Term(
+        "Average precision",
+        "Precision averaged over all thresholds, at the rate at which the feature really fires. Chance is that rate, "
+        "often far below 0.1.",
+    ),
+    "precision": Term("Precision", "Share of windows called firing that fire, at the rate at which the feature fires."),
+    "recall": Term("Recall", "Share of firing windows that the judge finds."),
+    "weighted_correlation": Term(
+        "Correlation",
+        "Correlation of the judge's answer with whether the feature fires, each window weighted by how many it stands "
+        "for. Chance is 0.",
+        0.0,
+    ),
+    "spearman_firing": Term(
+        "Strength order",
+        "Rank correlation of the judge's answer with the activation, among firing windows only. Chance is 0.",
+        0.0,
+    ),
+    "brier_skill": Term(
+        "Calibration",
+        "How much closer the judge's probabilities come to the truth than always saying one half: 1 is perfect, 0 is "
+        "no better, below 0 is worse.",
+        0.0,
+    ),
+    "recall_q1": Term(
+        "Recall, weakest",
+        "Recall among the weakest fifth of firing windows; the next ones go up to the strongest fifth.",
+    ),
+    "recall_q2": Term("Recall, weak", ""),
+    "recall_q3": Term("Recall, middle", ""),
+    "recall_q4": Term("Recall, strong", ""),
+    "recall_q5": Term("Recall, strongest", ""),
+}
+
+CONTROLS: Mapping[str, Term] = {
+    "": Term("True labels", "Every feature judged by its own label."),
+    "shuffled": Term("Shuffled labels", "Labels dealt out again among features that fire about as often."),
+    "other_feature": Term("Another feature's", "The label of some other feature."),
+    "neighbor": Term("Nearest neighbor's", "The label of the feature with the most similar direction."),
+    "generic": Term("A generic label", "One label for all that fits nearly any text."),
+    "no_label": Term("No label", "The judge guesses from the text alone."),
+    "random_weights": Term(
+        "Random weights",
+        "True labels of features from the same model with random weights. They too follow single tokens, so only what "
+        "stands above this was learned.",
+    ),
+}
+
+STATUSES: Mapping[str, Term] = {
+    "ok": Term("ok", "fires clearly and often enough to be judged"),
+    "weak": Term(
+        "weak", "its largest activation is among the smallest, or it fires in fewer than 20 windows kept for scoring"
+    ),
+    "dense": Term("dense", "fires on more than 4 % of tokens"),
+    "dead": Term("dead", "never fires in this text"),
+}
+
+STRATA: Mapping[str, Term] = {
+    "top": Term("Strongest", "The windows in which it fires most strongly."),
+    "q3": Term("In the middle", "Windows of middling strength among those in which it fires."),
+    "hard_token": Term("Silent: same word", "It stays silent, though its favorite token is there."),
+    "hard_neighbor": Term("Silent: a neighbor fires", "It stays silent, while a feature of similar direction fires."),
+    "hard_text": Term("Silent: similar text", "It stays silent, though the text is like the text in which it fires."),
+}
+
+
+def metric(name: str) -> Term:
+    return METRICS.get(name, Term(name.replace("_", " "), ""))
+
+
+def control(name: str | None) -> Term:
+    return CONTROLS.get(name or "", Term((name or "").replace("_", " "), ""))

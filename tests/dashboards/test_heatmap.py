@@ -1,0 +1,65 @@
+"""Windows as words and pieces."""
+
+from __future__ import annotations
+
+from dashboards.heatmap import Piece, Word, level, words
+
+
+def cut(text: str, tokens: list[str], active: dict[int, float], largest: float = 4.0) -> tuple[Word, ...]:
+    starts, ends, place = [], [], 0
+    for token in tokens:
+        place = text.index(token, place)
+        starts.append(place)
+        place += len(token)
+        ends.append(place)
+    return words(
+        text, starts=starts, ends=ends, positions=list(active), activations=list(active.values()), largest=largest
+    )
+
+
+def plain(found: tuple[Word, ...]) -> str:
+    return "".join(piece.text for word in found for piece in word.pieces)
+
+
+def test_a_piece_that_fires_is_shaded_inside_its_whole_word() -> None:
+    found = cut("an unbelievable day", ["an", "un", "believ", "able", "day"], {2: 2.0})
+    assert found == (
+        Word((Piece("an "),)),
+        Word((Piece("un"), Piece("believ", 5, 2.0), Piece("able")), split=True),
+        Word((Piece(" day"),)),
+    )
+
+
+def test_a_word_that_fires_as_a_whole_is_not_marked_as_cut() -> None:
+    assert cut("play ing", ["play", "ing"], {0: 4.0})[0] == Word((Piece("play", 10, 4.0),))
+    assert cut("playing", ["play", "ing"], {0: 4.0, 1: 0.04}) == (
+        Word((Piece("play", 10, 4.0), Piece("ing", 1, 0.04))),
+    )
+
+
+def test_punctuation_stands_apart_from_the_word_before_it() -> None:
+    found = cut("end.", ["end", "."], {1: 4.0})
+    assert found == (Word((Piece("end"),)), Word((Piece(".", 10, 4.0),)))
+
+
+def test_a_blank_inside_a_token_is_not_shaded() -> None:
+    assert cut("of the", ["of", " the"], {1: 4.0}) == (Word((Piece("of "),)), Word((Piece("the", 10, 4.0),)))
+
+
+def test_no_character_of_the_window_is_lost() -> None:
+    assert plain(cut("a  b, c ", ["a", "b", "c"], {1: 1.0})) == "a  b, c "
+
+
+def test_tokens_that_share_a_character_show_it_once() -> None:
+    found = words("é!", starts=[0, 0, 1], ends=[1, 1, 2], positions=[0], activations=[1.0], largest=1.0)
+    assert plain(found) == "é!"
+
+
+def test_control_characters_are_shown_and_long_tokens_cut() -> None:
+    assert plain(cut("a\x1b\n", ["a", "\x1b"], {})) == "a␛↵ "
+    assert plain(cut("Z" * 5000, ["Z" * 5000], {0: 1.0})) == "Z" * 160 + "… (+4,840 characters)"
+
+
+def test_every_activation_gets_a_shade_and_silence_none() -> None:
+    assert [level(value, 4.0) for value in (0.0, 0.001, 0.4, 0.41, 4.0, 9.0)] == [0, 1, 1, 2, 10, 10]
+    assert level(1.0, 0.0) == 0
