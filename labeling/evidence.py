@@ -7,6 +7,7 @@ columns and comments are also what the views of the same names in the database s
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -171,10 +172,12 @@ def write_shard(workspace: Workspace, table: str, key: str, shard: int, frame: p
     typed = frame.select(pl.col(name).cast(dtype) for name, dtype in declared.schema.items())
     check_numbers(table, typed)
     ordered = typed.sort(declared.sorted_by)
+    content = io.BytesIO()  # written by Python, whose errors say what the disk's trouble is
+    ordered.write_parquet(content, compression="zstd")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
-            ordered.write_parquet(stream, compression="zstd")
+            stream.write(content.getbuffer())
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(file)
@@ -237,3 +240,11 @@ def disk_error(path: Path, error: OSError) -> FeatlasError:
         f"{path} cannot be written: {error.strerror or error}. Everything stored before is still there. "
         "Make room on the disk or the folder writable, then run the same command again; it resumes."
     )
+
+
+def remove_other_shards(workspace: Workspace, table: str, key: str, shards: list[int]) -> None:
+    """Delete a key's shards that are not among `shards`: what an earlier run wrote for features no longer chosen."""
+    kept = {shard_file(workspace, table, key, shard) for shard in shards}
+    for file in shard_files(workspace, table, key):
+        if file not in kept:
+            file.unlink()

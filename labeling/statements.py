@@ -105,6 +105,6 @@ def parts_of(tree: Any) -> Iterator[dict[str, Any]]:
 def refused(why: str) -> UsageError:
     return UsageError(
         f"This query is refused because {why}. Queries only read: SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, "
-        "SUMMARIZE and EXPLAIN of them are allowed, over the tables and views of the workspace. To keep a result in a file, let "
-        "`featlas query` write it."
+        "SUMMARIZE and EXPLAIN of them are allowed, over the tables and views of the workspace. To keep a result in a "
+        "file, let `featlas query` write it."
     )
