@@ -75,8 +75,8 @@ def fit_curve(items: Items) -> Curve:
     if min(n_firing, n_silent) < MIN_WINDOWS:
         raise CalibrationError(
             f"A scorer's raw grades cannot be turned into probabilities: {n_firing} firing and {n_silent} silent "
-            f"windows of the `select` split were judged, and at least {MIN_WINDOWS} of each are needed. Label more features or "
-            "sample more text."
+            f"windows of the `select` split were judged, and at least {MIN_WINDOWS} of each are needed. Label more "
+            "features or sample more text."
         )
     isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, increasing=True, out_of_bounds="clip")
     isotonic.fit(grades, fires.astype(np.float64), sample_weight=weight)

@@ -204,9 +204,10 @@ def _base_rate(judged: Judged) -> Float:
 
 
 def _containing(interval: Interval | None, value: Float) -> Interval | None:
+    """Widen an interval to hold the value; a value that does not exist has none."""
     if interval is None:
         return None
-    return Interval(np.fmin(interval.low, value), np.fmax(interval.high, value))
+    return Interval(np.minimum(interval.low, value), np.maximum(interval.high, value))
 
 
 def _linearized(

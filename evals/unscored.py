@@ -48,7 +48,7 @@ def _side_reasons(items: Items, design: Design, side: tuple[int, ...], share_of_
             continue
         part = side[int(np.argmax(unanswered[row]))]
         drawn = int(design.drawn[row, part])
-        windows = f"{int(mass[row, part]):,} windows"
+        windows = f"{int(design.mass[row, part]):,} windows"
         lost = f"all {drawn} that were drawn were lost" if drawn else "none was drawn"
         found[int(row)] = f"no answered window in {PARTS[part]} ({windows}): {lost}"
     return found
