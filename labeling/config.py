@@ -7,6 +7,7 @@ API keys are no part of it; they come from ANTHROPIC_API_KEY and OPENAI_API_KEY 
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -177,6 +178,18 @@ def load_config(path: Path, *, environment: Mapping[str, str], overrides: Mappin
 def demo_config(*, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
     """The embedded demo: a real model, its random-weights control, no key and no network."""
     return _resolve(DEMO, origin="the demo", environment=environment, overrides=overrides)
+
+
+def restore_config(stored: str, *, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+    """Read a config back from the JSON that a run stored. The environment and options count as for a file."""
+    table = json.loads(stored)
+    known: dict[str, JSON] = {
+        name: {key: value for key, value in section.items() if value is not None}
+        for name, section in table.items()
+        if name != "features"
+    }
+    known["features"] = [{k: v for k, v in section.items() if v is not None} for section in table["features"]]
+    return _resolve(known, origin="the config of the last run", environment=environment, overrides=overrides)
 
 
 def thread_count(threads: int, *, cores: int, load: float) -> int:

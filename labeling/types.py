@@ -62,9 +62,9 @@ class TokenizedDocument:
     """0-based character offset after the token's last character."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of one corpus, one a row; short windows are padded on the right.
+    """Windows of one corpus, one a row; short windows are padded on the right. Compared by identity.
 
     Shapes: `n` windows, `width` tokens at most.
     """

@@ -1,0 +1,92 @@
+"""Commands that read: `report`, `query`, `export`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from flows.commands.options import json_option, workspace_option
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+
+@click.command()
+@workspace_option
+@click.option("--to", "target", type=click.Path(path_type=Path), help="File to write. Default: reports/report.html.")
+def report(workspace: Path, target: Path | None) -> None:
+    """Write the report: one HTML file that needs no network, and its tables as CSV beside it."""
+    from dashboards.report import write_report
+    from labeling.workspace import Workspace
+
+    place = Workspace(workspace)
+    click.echo(str(write_report(place, target or place.reports / "report.html")))
+
+
+@click.command()
+@click.argument("sql")
+@workspace_option
+@click.option(
+    "--format", "-f", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True
+)
+@click.option("--to", "target", type=click.Path(path_type=Path), help="File to write instead of stdout.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds before the query is stopped.")
+@click.option(
+    "--rows", type=int, default=40, show_default=True, help="Rows that a table shows; other formats give all."
+)
+def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout: float, rows: int) -> None:
+    """Ask the published snapshot a question in SQL, for example:
+
+    featlas query "select feature, label, score from labels order by score desc limit 10"
+
+    It can't write, and can't read outside the workspace. Tables: labels, scoreboard, features, explanations, scores,
+    contexts, judgments, ...; `describe labels` names the columns of one.
+    """
+    from flows.tables import render_table
+    from labeling.snapshot import query as ask
+    from labeling.workspace import Workspace
+
+    frame = ask(Workspace(workspace), sql, timeout_seconds=timeout)
+    rendered = render_table(frame, form, rows=rows)
+    if target is not None:
+        target.write_bytes(rendered)
+        click.echo(f"{target}: {len(frame):,} rows", err=True)
+    elif form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is binary; name a file with --to FILE, or send stdout to one.")
+    else:
+        click.get_binary_stream("stdout").write(rendered)
+
+
+@click.command()
+@workspace_option
+@click.option("--single-file", "target", type=click.Path(path_type=Path), required=True, help="DuckDB file to write.")
+def export(workspace: Path, target: Path) -> None:
+    """Copy everything, evidence included, into one DuckDB file to give away."""
+    from labeling.single_file import export_single_file
+
+    from labeling.workspace import Workspace
+
+    export_single_file(Workspace(workspace), target)
+    click.echo(str(target))
+
+
+@click.command()
+@workspace_option
+@json_option
+def doctor(workspace: Path, as_json: bool) -> None:
+    """Check that everything in the workspace fits together. Exit code 1 when something does not."""
+    from labeling.doctor import doctor as examine
+    from labeling.workspace import Workspace
+
+    findings = examine(Workspace(workspace))
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings], default=str, indent=2))
+    for finding in [] if as_json else findings:
+        click.echo(str(finding))
+    if not findings and not as_json:
+        click.echo("Everything fits together.")
+    if findings:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,81 @@
+"""Command `label`: write labels, or show the exact request without sending it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from flows.commands.options import (
+    config_option,
+    find_config,
+    json_option,
+    override_options,
+    prefect_option,
+    workspace_option,
+)
+from flows.commands.run import run_and_summarize
+from labeling.config import Config
+from labeling.errors import UsageError
+
+
+@click.command()
+@config_option
+@workspace_option
+@override_options
+@click.option("--show-prompt", is_flag=True, help="Print the requests for the selected features; send nothing.")
+@json_option
+@prefect_option
+def label(
+    config: Path | None,
+    workspace: Path,
+    overrides: dict[str, object],
+    show_prompt: bool,
+    as_json: bool,
+    prefect: bool | None,
+) -> None:
+    """Ask an explainer for the label of every selected feature.
+
+    Labels rest on contexts of the split `explain` alone. Features that have one are skipped; failed ones are asked
+    again.
+    """
+    resolved = find_config(config, workspace, overrides)
+    if show_prompt:
+        for text in render_prompts(resolved, workspace, as_json=as_json):
+            click.echo(text)
+        return
+    run_and_summarize(resolved, workspace, ("label",), command="label", as_json=as_json, prefect=prefect)
+
+
+def render_prompts(config: Config, workspace: Path, *, as_json: bool) -> list[str]:
+    """The requests that `label` would send, one text each."""
+    from flows.progress import silent_progress
+    from flows.session import open_session
+    from flows.stages.label import choose_explainer, gather_evidence, make_explainer
+    from flows.stages.sample import sample_all
+    from flows.stages.select_features import select_features
+
+    texts = []
+    with open_session(workspace, config, command="label --show-prompt", progress=silent_progress()) as session:
+        sample = sample_all(session)[0]
+        features = select_features(session, sample, config.label.features)
+        for name in config.label.explainer:
+            explainer = make_explainer(choose_explainer(session, name))
+            for item in gather_evidence(workspace, sample.sample_id, sample.corpus.corpus_id, features):
+                for request in explainer.requests(item):
+                    fields = {"model": request.model, "system": request.system, "user": request.user}
+                    schema = json.dumps(dict(request.schema))
+                    texts.append(
+                        json.dumps({**fields, "schema": request.schema})
+                        if as_json
+                        else f"--- feature {item.feature.feature}, {request.model}, at most "
+                        f"{request.max_output_tokens} tokens\n\n[system]\n{request.system}\n\n[user]\n{request.user}\n\n"
+                        f"[answer]\n{schema}\n"
+                    )
+    if not texts:
+        raise UsageError(
+            f"No request to show: {', '.join(config.label.explainer)} asks no language model for the selected features. "
+            "Name one that does, such as --explainer top_and_random --model provider/model."
+        )
+    return texts

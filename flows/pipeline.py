@@ -1,0 +1,85 @@
+"""The stages one after the other: what `featlas run`, `featlas demo` and the flow `run_batch` do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from flows.llm import Usage
+from flows.session import Session
+
+Stage = Literal["sample", "label", "score", "cluster", "report"]
+STAGES: tuple[Stage, ...] = ("sample", "label", "score", "cluster", "report")
+Value = TypeVar("Value")
+
+
+@dataclass
+class StageTimes:
+    """Wall-clock seconds of each stage, in order."""
+
+    seconds: dict[str, float]
+
+    def measure(self, stage: str, work: Callable[[], Value]) -> Value:
+        started = time.perf_counter()
+        value = work()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+        return value
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run made."""
+
+    run_id: str
+    report: Path | None
+    seconds: dict[str, float]
+    """Wall-clock seconds of each stage, in order."""
+    failures: dict[str, int]
+    """What went wrong without ending the run, by kind and reason."""
+    usage: Usage
+    n_reused: int
+    n_sent_again: int
+
+
+def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
+    """Run the stages that are asked for, and publish a snapshot after them.
+
+    Later stages need what earlier ones wrote; `sample` is always looked at, and skipped when it is complete.
+    """
+    times = StageTimes({})
+    from flows.stages.sample import sample_all
+
+    samples = times.measure("sample", lambda: sample_all(session))
+    if "label" in stages:
+        from flows.stages.label import label_all
+
+        times.measure("label", lambda: label_all(session, samples))
+    if "score" in stages:
+        from flows.stages.score import score_all
+
+        times.measure("score", lambda: score_all(session, samples))
+    if "cluster" in stages:
+        from flows.stages.cluster import cluster_all
+
+        times.measure("cluster", lambda: cluster_all(session, samples))
+    from flows.stages.publish import publish
+
+    times.measure("publish", lambda: publish(session))
+    report = None
+    if "report" in stages:
+        from dashboards.report import write_report
+
+        target = session.workspace.reports / "report.html"
+        report = times.measure("report", lambda: write_report(session.workspace, target))
+    return Outcome(
+        session.run_id,
+        report,
+        times.seconds,
+        dict(session.failures),
+        session.usage,
+        session.n_reused,
+        session.n_sent_again,
+    )

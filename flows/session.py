@@ -1,0 +1,104 @@
+"""One run on one workspace: the store, the resolved config, and a row in `runs` that says how it ended."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+
+from flows.llm import Usage
+from flows.progress import Progress
+from flows.shards import ShardRunner, run_serially
+from labeling.config import Config
+from labeling.errors import FeatlasError
+from labeling.store import Store
+from labeling.workspace import Workspace
+
+
+@dataclass
+class Session:
+    """What every stage needs. `failures` counts what went wrong without ending the run, by reason."""
+
+    workspace: Workspace
+    store: Store
+    config: Config
+    run_id: str
+    progress: Progress
+    runner: ShardRunner = run_serially
+    failures: dict[str, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    n_reused: int = 0
+    """Requests whose answer the ledger had already."""
+    n_sent_again: int = 0
+    """Requests that a killed run had under way; they may have been paid twice."""
+
+    def now(self) -> datetime:
+        """UTC, without a time zone, as the store keeps times."""
+        return _now()
+
+    def count_requests(self, usage: Usage, n_reused: int, n_sent_again: int) -> None:
+        """Add what a shard asked language models."""
+        self.usage += usage
+        self.n_reused += n_reused
+        self.n_sent_again += n_sent_again
+
+    def count_failures(self, kind: str, reasons: dict[str, int]) -> None:
+        """Add items that failed, such as `{"timeout": 3}`; the run then ends as partial."""
+        for reason, count in reasons.items():
+            key = f"{kind}: {reason}"
+            self.failures[key] = self.failures.get(key, 0) + count
+
+
+@contextmanager
+def open_session(
+    root: Path, config: Config, *, command: str, progress: Progress, runner: ShardRunner = run_serially
+) -> Iterator[Session]:
+    """Open the workspace for writing and record the run. Raise WorkspaceInUse when another process writes to it."""
+    workspace = Workspace(root).create()
+    with Store(workspace) as store:
+        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner)
+        started = _now()
+        _record(session, command, started, state="running")
+        try:
+            yield session
+        except KeyboardInterrupt:
+            _record(session, command, started, state="interrupted")
+            raise
+        except BaseException as error:
+            text = str(error) if isinstance(error, FeatlasError) else type(error).__name__
+            _record(session, command, started, state="failed", message=text)
+            raise
+        state = "partial" if session.failures else "complete"
+        lost = ", ".join(f"{count} {reason}" for reason, count in sorted(session.failures.items()))
+        _record(session, command, started, state=state, message=lost or None)
+
+
+def _record(session: Session, command: str, started: datetime, *, state: str, message: str | None = None) -> None:
+    config = session.config
+    session.store.save(
+        "runs",
+        pl.DataFrame(
+            {
+                "run_id": [session.run_id],
+                "command": [command],
+                "started_at": [started],
+                "finished_at": [None if state == "running" else _now()],
+                "state": [state],
+                "config": [json.dumps(config.as_json())],
+                "config_hash": [config.hash],
+                "version": [version("featlas")],
+                "message": [message],
+            }
+        ),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,26 @@
+"""How shards of work are run: one after the other here, as Prefect tasks in `prefect_tasks.py`.
+
+A stage cuts its work into jobs (small frozen dataclasses) and hands them with a top-level function to a runner.
+Jobs write their own evidence files; only the caller of the runner writes to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class ShardRunner(Protocol):
+    def __call__(
+        self, work: Callable[[Job], Result], jobs: Sequence[Job], *, name: str
+    ) -> Iterator[tuple[Job, Result]]:
+        """Run `work` on every job and yield each with its result as it is finished, in the order of the jobs."""
+
+
+def run_serially(work: Callable[[Job], Result], jobs: Sequence[Job], *, name: str) -> Iterator[tuple[Job, Result]]:  # noqa: ARG001
+    """One job after the other in this process."""
+    for job in jobs:
+        yield job, work(job)

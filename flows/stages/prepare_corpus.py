@@ -1,0 +1,160 @@
+"""From a corpus to the windows table: read, drop duplicates, tokenize, cut, split. Knows no features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import polars as pl
+
+from flows.session import Session
+from labeling import corpora, evidence
+from labeling.corpora import Corpus
+from labeling.corpora._duplicates import DuplicateFilter, without_duplicates
+from labeling.errors import FeatlasError
+from labeling.identity import identify
+from labeling.registry import create
+from labeling.sources import FeatureSource
+from labeling.types import SPLITS, Document, Split, TokenizedDocument
+from labeling.windows import count_tokens, cut_windows, split_of
+
+TOKENIZE_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A corpus that stands in the windows table, in `n_shards` shards."""
+
+    corpus_id: str
+    name: str
+    n_documents: int
+    n_duplicates: int
+    tokenizer_id: str
+    n_tokens: int
+    """Tokens in windows: what the feature sets see."""
+    n_windows: Mapping[Split, int]
+    """Windows by split."""
+    n_shards: int
+
+
+def prepare_corpus(session: Session, source: FeatureSource, *, max_tokens: int) -> PreparedCorpus:
+    """Write windows, documents and token counts, unless they are there already.
+
+    Raise FeatlasError when the corpus is empty or too small to give every split a window.
+    """
+    settings = session.config.sample
+    corpus: Corpus = create(corpora, session.config.corpus.source, kind="corpus", path=session.config.corpus.path)
+    corpus_id = identify(
+        "corpus",
+        fingerprint=corpus.fingerprint,
+        tokenizer=source.tokenizer_id,
+        max_tokens=max_tokens,
+        window=settings.window,
+        shard_tokens=settings.shard_tokens,
+        seed=settings.seed,
+    )
+    if not session.store.shard_done("corpus", corpus_id, 0):
+        _write_corpus(session, corpus, source, corpus_id=corpus_id, max_tokens=max_tokens)
+    return _read_back(session, corpus_id, corpus.name)
+
+
+def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, corpus_id: str, max_tokens: int) -> None:
+    started = time.perf_counter()
+    settings = session.config.sample
+    unique = DuplicateFilter()
+    documents: list[dict[str, object]] = []
+    counts: list[pl.DataFrame] = []
+    n_tokens = n_windows = shard = 0
+    pending: list[TokenizedDocument] = []
+
+    def flush() -> None:
+        nonlocal n_windows, shard, pending
+        frame = cut_windows(
+            pending, corpus_id=corpus_id, width=settings.window, seed=settings.seed, first_window=n_windows
+        )
+        pending = []
+        if len(frame):
+            evidence.write_shard(session.workspace, "windows", corpus_id, shard, frame)
+            counts.append(count_tokens(frame))
+            n_windows += len(frame)
+            shard += 1
+
+    for document in _tokenized(source, without_duplicates(corpus.documents(), unique)):
+        pending.append(document)
+        kept = len(document.token_ids)
+        n_tokens += kept
+        documents.append(_document_row(document, corpus_id, settings.seed))
+        if sum(len(d.token_ids) for d in pending) >= settings.shard_tokens:
+            flush()
+        if n_tokens >= max_tokens:
+            break
+        session.progress.advance("read corpus", done=n_tokens, total=max_tokens, unit="tokens")
+    flush()
+    if not n_windows:
+        raise FeatlasError(
+            f"The corpus {corpus.name} has no text to sample: {len(documents)} documents, none of at least "
+            f"{settings.window // 2} tokens. Point [corpus] path at text files with more text."
+        )
+    session.store.save("documents", pl.DataFrame(documents))
+    totals = pl.concat(counts).group_by("corpus_id", "split", "token").agg(pl.col("occurrences").sum())
+    session.store.save("token_counts", totals)
+    session.store.save(
+        "corpora",
+        pl.DataFrame(
+            {
+                "corpus_id": [corpus_id],
+                "name": [corpus.name],
+                "tokenizer_id": [source.tokenizer_id],
+                "n_documents": [len(documents)],
+                "n_duplicates": [unique.counts.dropped],
+                "n_tokens": [n_tokens],
+                "n_windows": [n_windows],
+                "n_shards": [shard],
+            }
+        ),
+    )
+    session.store.finish_shard("corpus", corpus_id, 0, rows=n_windows, seconds=time.perf_counter() - started)
+
+
+def _tokenized(source: FeatureSource, documents: Iterator[Document]) -> Iterator[TokenizedDocument]:
+    documents = iter(documents)
+    while group := list(islice(documents, TOKENIZE_TOGETHER)):
+        yield from source.tokenize(group)
+
+
+def _document_row(document: TokenizedDocument, corpus_id: str, seed: int) -> dict[str, object]:
+    return {
+        "corpus_id": corpus_id,
+        "document_id": document.document.document_id,
+        "name": document.document.name,
+        "split": split_of(document.document.document_id, seed),
+        "n_characters": len(document.document.text),
+        "n_tokens": len(document.token_ids),
+    }
+
+
+def _read_back(session: Session, corpus_id: str, name: str) -> PreparedCorpus:
+    facts = session.store.read("corpora", corpus_id=corpus_id).row(0, named=True)
+    windows = evidence.scan(session.workspace, "windows", corpus_id)
+    by_split = windows.group_by("split").agg(pl.len(), pl.col("n_tokens").sum()).collect()
+    counted = dict(by_split.select("split", "len").iter_rows())
+    n_windows: dict[Split, int] = {split: counted.get(split, 0) for split in SPLITS}
+    missing = [split for split in SPLITS if not n_windows[split]]
+    if missing:
+        raise FeatlasError(
+            f"The corpus {name} is too small: its {facts['n_documents']} documents leave the split "
+            f"{' and '.join(missing)} without a window. Every split needs documents of its own, so that labels are "
+            "never scored on text they were made from. Add documents, or raise [corpus] max_tokens."
+        )
+    return PreparedCorpus(
+        corpus_id=corpus_id,
+        name=name,
+        tokenizer_id=facts["tokenizer_id"],
+        n_documents=facts["n_documents"],
+        n_duplicates=facts["n_duplicates"],
+        n_tokens=int(by_split["n_tokens"].sum()),
+        n_windows=n_windows,
+        n_shards=facts["n_shards"],
+    )

@@ -1,0 +1,117 @@
+"""What a run says when it is done: times, counts, the main numbers with their controls, and where to look next."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import polars as pl
+
+from flows.pipeline import Outcome
+from labeling.snapshot import query
+from labeling.types import JSON
+from labeling.workspace import Workspace
+
+MAIN_METRICS = ("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random")
+
+STATUSES = """
+SELECT feature_set, status, count(*) AS n FROM features JOIN samples USING (sample_id)
+WHERE sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
+GROUP BY ALL ORDER BY ALL
+"""
+SCORES = """
+SELECT feature_set, explainer, scorer, metric, coalesce(control, 'true label') AS label, n_features, mean, low, high
+FROM scoreboard WHERE tau = 0.01 AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
+"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a run, for people and for programs."""
+
+    workspace: Path
+    outcome: Outcome
+    statuses: pl.DataFrame
+    scores: pl.DataFrame
+    peak_memory_mib: int
+    """Largest resident memory of this process."""
+
+    def as_json(self) -> dict[str, JSON]:
+        outcome = self.outcome
+        return {
+            "run_id": outcome.run_id,
+            "workspace": str(self.workspace),
+            "report": str(outcome.report) if outcome.report else None,
+            "seconds": {stage: round(seconds, 2) for stage, seconds in outcome.seconds.items()},
+            "peak_memory_mib": self.peak_memory_mib,
+            "failures": outcome.failures,
+            "llm": asdict(outcome.usage) | {"reused": outcome.n_reused, "sent_again": outcome.n_sent_again},
+            "features": self.statuses.to_dicts(),
+            "scores": self.scores.to_dicts(),
+        }
+
+    def as_text(self) -> str:
+        return "\n".join([*self._features(), "", *self._scores(), *self._requests(), *self._failures(), *self._end()])
+
+    def _features(self) -> list[str]:
+        lines = []
+        for (name,), part in self.statuses.group_by("feature_set", maintain_order=True):
+            counts = ", ".join(f"{n:,} {status}" for status, n in part.select("status", "n").iter_rows())
+            lines.append(f"{name}: {counts}")
+        return lines
+
+    def _scores(self) -> list[str]:
+        """One line a label, true or control, with the columns people compare."""
+        if self.scores.is_empty():
+            return []
+        wide = self.scores.pivot(
+            on="metric", index=["feature_set", "explainer", "scorer", "label", "n_features"], values="mean"
+        )
+        present = [metric for metric in MAIN_METRICS if metric in wide.columns]
+        lines = [f"{'mean over features':<46}{'n':>6}" + "".join(f"{metric:>17}" for metric in present)]
+        for row in wide.sort("feature_set", "explainer", "scorer", "label", descending=[False] * 3 + [True]).iter_rows(
+            named=True
+        ):
+            name = f"{row['explainer']} / {row['scorer']}: {row['label']}"
+            cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
+            lines.append(f"{name:<46}{row['n_features']:>6}{cells}")
+        return [*lines, "0.5 is what a label that says nothing gets; read headline against the shuffled labels.", ""]
+
+    def _requests(self) -> list[str]:
+        usage = self.outcome.usage
+        if not usage.requests:
+            return []
+        cost = "cost not known" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+        text = (
+            f"{usage.requests:,} requests to language models ({self.outcome.n_reused:,} answered earlier and not sent), "
+            f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {cost}"
+        )
+        again = self.outcome.n_sent_again
+        return [text] + (
+            [f"{again} were under way when an earlier run was killed and were sent again"] if again else []
+        )
+
+    def _failures(self) -> list[str]:
+        if not self.outcome.failures:
+            return []
+        lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.outcome.failures.items()))
+        return [f"Not complete: {lost}. The same command tries these again."]
+
+    def _end(self) -> list[str]:
+        times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.outcome.seconds.items())
+        lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB"]
+        if self.outcome.report:
+            lines.append(f"Report: {self.outcome.report}")
+        lines.append(
+            'Ask further: featlas query "select feature, label, score from labels order by score desc limit 10"'
+        )
+        return lines
+
+
+def summarize(workspace: Path, outcome: Outcome) -> Summary:
+    """Read the main numbers back from the published snapshot."""
+    place = Workspace(workspace)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform != "darwin" else 1024 * 1024)
+    return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), peak)

@@ -1,0 +1,53 @@
+"""Show a table to people or programs: aligned text, CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import io
+from typing import Literal
+
+import polars as pl
+
+from labeling.exports import neutralize_cells
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+
+def render_table(frame: pl.DataFrame, form: Format, *, rows: int = 40) -> bytes:
+    """The table in the given format. Text cells that a spreadsheet would run as a formula are neutralized in CSV."""
+    if form == "table":
+        return _text(frame, rows).encode()
+    buffer = io.BytesIO()
+    if form == "csv":
+        neutralize_cells(_flat(frame)).write_csv(buffer)
+    elif form == "json":
+        frame.write_ndjson(buffer)
+    else:
+        frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists as JSON text: CSV has no lists."""
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    as_text = [
+        pl.Series(name, [None if v is None else str(list(v)) for v in frame[name].to_list()], dtype=pl.String)
+        for name in nested
+    ]
+    return frame.with_columns(as_text)
+
+
+def _text(frame: pl.DataFrame, rows: int) -> str:
+    with pl.Config(
+        tbl_rows=rows,
+        tbl_cols=-1,
+        tbl_width_chars=200,
+        fmt_str_lengths=80,
+        fmt_table_cell_list_len=5,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_formatting="UTF8_BORDERS_ONLY",
+        float_precision=3,
+    ):
+        text = str(frame)
+    more = f"{len(frame):,} rows; the first and last of them are shown\n" if len(frame) > rows else ""
+    return f"{text}\n{more}"
