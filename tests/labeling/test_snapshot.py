@@ -157,8 +157,8 @@ def test_the_connection_itself_reaches_no_other_file(connection: duckdb.DuckDBPy
 
 def test_variables_of_the_program_are_no_tables(connection: duckdb.DuckDBPyConnection) -> None:
     hidden = pl.DataFrame({"a": [1]})
-    with pytest.raises(UsageError, match="hidden"):
-        select(connection, "FROM hidden")
+    with pytest.raises(duckdb.CatalogException, match="hidden"):
+        connection.sql("FROM hidden")
     assert hidden.height == 1
 
 

@@ -245,8 +245,13 @@ def test_a_label_without_a_score_in_the_first_group_shows_the_next_group(workspa
 def test_a_repeat_on_few_features_does_not_replace_the_group(workspace: Workspace) -> None:
     with Store(workspace) as store:
         sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        small(store, "explanations", explanation("x", 1, "e", "L"))
         small(store, "score_groups", group("e", 0.6, n_features=9), group("e", 0.9, n_features=1, epoch=1))
+        own = {"explanation_id": "x", "explainer": "e"}
+        small(store, "scores", score("q", 1, 0.5, **own), score("p", 1, 0.9, epoch=1, **own))
         assert store.read("scoreboard")["mean"].to_list() == [0.6]
+        assert label_rows(store, "score") == [(0.5,)]
 
 
 def test_features_without_a_label_have_a_row_with_their_status(workspace: Workspace) -> None:
