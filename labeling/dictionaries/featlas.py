@@ -1,0 +1,190 @@
+"""The project's own format: a TopK dictionary in `dictionary.safetensors`, described by `card.json`.
+
+A folder with these two files, or a pair `NAME.safetensors` and `NAME.json`. Weights are 16-bit on disk and 32-bit in
+use. Tensors: `W_enc` and `W_dec` [n_features, d_model], `b_enc` [n_features], `b_dec` [d_model]. The codes of x are the
+k largest of relu(W_enc (x - b_dec) + b_enc) (Makhzani and Frey 2013; Gao et al. 2024, "Scaling and evaluating sparse
+autoencoders"). The card of a trained dictionary says more than is read here; `labeling.training` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+
+from labeling.dictionaries import Codes
+from labeling.errors import FeatlasError
+from labeling.types import JSON, FloatArray
+
+WEIGHTS = "dictionary.safetensors"
+CARD = "card.json"
+FORMAT = "featlas-dictionary"
+FORMAT_VERSION = 1
+SCORES_AT_ONCE = 2**24
+"""Feature activations held at once while encoding: 64 MiB."""
+
+
+@dataclass(frozen=True, eq=False)
+class TopKDictionary:
+    """Keeps the k strongest features of each activation vector."""
+
+    w_enc: torch.Tensor  # float32 [n_features, d_model]
+    b_enc: torch.Tensor  # float32 [n_features]
+    w_dec: torch.Tensor  # float32 [n_features, d_model]
+    b_dec: torch.Tensor  # float32 [d_model]
+    k: int
+    architecture: str = "topk"
+
+    @property
+    def n_features(self) -> int:
+        return int(self.w_enc.shape[0])
+
+    @property
+    def d_model(self) -> int:
+        return int(self.w_enc.shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = blake2b(f"topk {self.k}".encode(), digest_size=8)
+        for tensor in (self.w_enc, self.b_enc, self.w_dec, self.b_dec):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _bias(self) -> torch.Tensor:
+        return self.b_enc - self.w_enc @ self.b_dec  # so that a batch needs one product and no subtraction
+
+    def encode(self, activations: torch.Tensor) -> Codes:
+        at_once = max(1, SCORES_AT_ONCE // self.n_features)
+        parts = [self._top(part) for part in torch.split(activations, at_once)]
+        values = torch.cat([value for value, _ in parts]) if parts else activations.new_zeros((0, self.k))
+        features = torch.cat([feature for _, feature in parts]) if parts else values.long()
+        row, column = (values > 0).nonzero(as_tuple=True)
+        return Codes(row=row, feature=features[row, column], value=values[row, column], n_rows=len(activations))
+
+    def _top(self, activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = torch.addmm(self._bias, activations, self.w_enc.T)
+        value, feature = scores.topk(self.k, dim=1, sorted=False)
+        return value, feature
+
+    def decode(self, codes: Codes) -> torch.Tensor:
+        rebuilt = self.b_dec.repeat(codes.n_rows, 1)
+        return rebuilt.index_add_(0, codes.row, codes.value[:, None] * self.w_dec[codes.feature])
+
+    def directions(self) -> FloatArray:
+        directions: FloatArray = self.w_dec.cpu().numpy()
+        return directions
+
+    def to(self, device: str) -> TopKDictionary:
+        moved = {name: getattr(self, name).to(device) for name in ("w_enc", "b_enc", "w_dec", "b_dec")}
+        return replace(self, **moved)
+
+
+def matches(place: Path) -> bool:
+    """Whether the folder or file looks like this format."""
+    weights, card = files(place)
+    return weights.is_file() and card.is_file()
+
+
+def create(*, path: Path) -> TopKDictionary:
+    """Read and check a dictionary. Raise FeatlasError that names the file, the value seen and what was expected."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    weights, card_file = files(path)
+    card = read_card(card_file)
+    try:
+        tensors = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise FeatlasError(
+            f"{weights} is not a readable safetensors file ({error}). Copy or train it again."
+        ) from error
+    n_features, d_model, k = (_count(card, key, card_file) for key in ("n_features", "d_model", "k"))
+    if k > n_features:
+        raise FeatlasError(
+            f"{card_file}: 'k' is {k}, expected at most 'n_features', which is {n_features}. Mend the card."
+        )
+    shapes = {
+        "W_enc": (n_features, d_model),
+        "b_enc": (n_features,),
+        "W_dec": (n_features, d_model),
+        "b_dec": (d_model,),
+    }
+    w_enc, b_enc, w_dec, b_dec = (_checked(tensors, name, shape, weights) for name, shape in shapes.items())
+    return TopKDictionary(w_enc=w_enc, b_enc=b_enc, w_dec=w_dec, b_dec=b_dec, k=k)
+
+
+def save(dictionary: TopKDictionary, path: Path, *, card: dict[str, JSON]) -> None:
+    """Write weights and card to `path`: a folder, or a `.safetensors` file whose card stands beside it."""
+    from safetensors.torch import save_file
+
+    weights, card_file = files(path, new=True)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "W_enc": dictionary.w_enc,
+        "b_enc": dictionary.b_enc,
+        "W_dec": dictionary.w_dec,
+        "b_dec": dictionary.b_dec,
+    }
+    save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, weights)
+    facts = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "architecture": dictionary.architecture,
+        "n_features": dictionary.n_features,
+        "d_model": dictionary.d_model,
+        "k": dictionary.k,
+    }
+    card_file.write_text(json.dumps({**facts, **card}, indent=2) + "\n", encoding="utf-8")
+
+
+def rounded(dictionary: TopKDictionary) -> TopKDictionary:
+    """The dictionary as it will be read back: weights rounded to 16 bits."""
+    halves = {name: getattr(dictionary, name).half().float() for name in ("w_enc", "b_enc", "w_dec", "b_dec")}
+    return replace(dictionary, **halves)
+
+
+def read_card(file: Path) -> dict[str, JSON]:
+    """Read `card.json`. Raise FeatlasError when it describes another format or architecture."""
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FeatlasError(f"{file} is not readable JSON ({error}). Copy or train the dictionary again.") from error
+    expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "architecture": "topk"}
+    for key, value in expected.items():
+        seen = card.get(key) if isinstance(card, dict) else None
+        if seen != value:
+            raise FeatlasError(f"{file}: {key!r} is {seen!r}, expected {value!r}. Use a dictionary written by featlas.")
+    return dict(card)
+
+
+def files(place: Path, *, new: bool = False) -> tuple[Path, Path]:
+    """Weights and card of a dictionary at `place`, which need not exist yet when `new`."""
+    if place.is_file() or (new and place.suffix):
+        return place.with_suffix(".safetensors"), place.with_suffix(".json")
+    return place / WEIGHTS, place / CARD
+
+
+def _count(card: dict[str, JSON], key: str, file: Path) -> int:
+    seen = card.get(key)
+    if not isinstance(seen, int) or isinstance(seen, bool) or seen < 1:
+        raise FeatlasError(f"{file}: {key!r} is {seen!r}, expected a whole number above 0. Mend the card.")
+    return seen
+
+
+def _checked(tensors: dict[str, torch.Tensor], name: str, shape: tuple[int, ...], file: Path) -> torch.Tensor:
+    if name not in tensors:
+        raise FeatlasError(f"{file} has no tensor {name!r}; it holds {', '.join(sorted(tensors)) or 'nothing'}.")
+    tensor = tensors[name].float()
+    if tuple(tensor.shape) != shape:
+        raise FeatlasError(
+            f"{file}: {name!r} has shape {list(tensor.shape)}, but the card beside it says {list(shape)}."
+        )
+    bad = int((~tensor.isfinite()).sum())
+    if bad:
+        raise FeatlasError(f"{file}: {name!r} has {bad} values that are not finite (NaN or infinite), expected none.")
+    return tensor.contiguous()
