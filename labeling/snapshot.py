@@ -117,7 +117,6 @@ def close_the_door(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
         "SET TimeZone = 'UTC'",
         f"SET allowed_directories = [{allowed}]",
         "SET enable_external_access = false",
-        "SET python_enable_replacements = false",
         "SET autoload_known_extensions = false",
         "SET autoinstall_known_extensions = false",
         "SET lock_configuration = true",
