@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from evals.items import Bool, Float, Int
 from labeling.types import Label
@@ -121,6 +120,8 @@ def pooled_p_values(scores: Float, tercile: Int, null_scores: Float, null_tercil
 
 def benjamini_hochberg(p: Float) -> Float:
     """q-values that control the false discovery rate; NaN stays NaN and does not count as a test."""
+    from scipy.stats import false_discovery_control
+
     q = np.full(len(p), np.nan)
     known = ~np.isnan(p)
     if known.any():

@@ -107,6 +107,20 @@ def test_precision_and_f1_at_the_base_rate_are_covered_where_a_bootstrap_fails(f
         assert covered.mean() >= 0.93, metric
 
 
+def test_average_precision_is_covered_and_no_false_positive_does_not_make_it_certain() -> None:
+    generator = np.random.default_rng(3)
+    items = sampled(yes_no(rates(0.9, 0.1, 0.02, 0.02)), n_features=60, generator=generator, panel=400)
+    table = score_features(items, generator=generator, draws=200, tau_shares=(0.01,))
+    row = table.row("average_precision")
+    silent = 99_500
+    false, hits = 0.1 * 3700 + 0.02 * (95_500 + 300), 0.9 * 500
+    oracle = 0.9 * hits / (hits + false) + 0.1 * 500 / (500 + silent)
+    assert ((table.low[row] <= oracle) & (table.high[row] >= oracle)).mean() >= 0.93
+    clean = sampled(yes_no(rates(0.9, 0.0, 0.0)), n_features=1, generator=generator, panel=400)
+    table = score_features(clean, generator=generator, draws=200, tau_shares=(0.01,))
+    assert table.low[row, 0] < 0.5 < 0.85 < table.high[row, 0]
+
+
 def test_every_scored_value_lies_within_its_interval() -> None:
     generator = np.random.default_rng(1)
     grades = {s: generator.beta(2, 2, min(n, 2000)) for s, n in POPULATIONS.items()}
