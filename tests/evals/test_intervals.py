@@ -109,7 +109,7 @@ def test_precision_and_f1_at_the_base_rate_are_covered_where_a_bootstrap_fails(f
 
 def test_average_precision_is_covered_and_no_false_positive_does_not_make_it_certain() -> None:
     generator = np.random.default_rng(3)
-    items = sampled(yes_no(rates(0.9, 0.1, 0.02, 0.02)), n_features=60, generator=generator, panel=400)
+    items = sampled(yes_no(rates(0.9, 0.1, 0.02, 0.02)), n_features=250, generator=generator, panel=400)
     table = score_features(items, generator=generator, draws=200, tau_shares=(0.01,))
     row = table.row("average_precision")
     silent = 99_500
