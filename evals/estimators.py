@@ -243,7 +243,7 @@ def _precision_problem(judged: Judged, rates: Rates, base: Float) -> Reasons:
     silent = judged.design.answered[:, SILENT].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = 3 * (1 - base) / (base * rates.yes1)
-    for row in np.flatnonzero((rates.yes0 == 0) & (silent < needed)):
+    for row in np.flatnonzero((rates.yes0 == 0) & (silent < needed) & np.isfinite(needed)):
         if problem[row] is None:
             problem[row] = (
                 f"not identifiable: no false positive among {silent[row]} silent windows, and "

@@ -239,6 +239,13 @@ def test_no_false_positive_in_a_small_sample_does_not_make_precision_one() -> No
     assert table.low[row, 0] < 0.8
 
 
+def test_a_judge_that_never_says_yes_has_no_precision() -> None:
+    table = scored(sampled(yes_no({}), n_features=1, generator=np.random.default_rng(2), panel=400), intervals=True)
+    row = table.row("precision")
+    assert np.isnan([table.value[row, 0], table.low[row, 0]]).all()
+    assert table.reason[row, 0] == "the judge said yes to no window"
+
+
 def test_chunks_and_the_interval_switch_change_nothing() -> None:
     items = sampled(yes_no(rates(0.8, 0.2, 0.1)), n_features=1100, generator=np.random.default_rng(2))
     whole = score_features(items, generator=np.random.default_rng(0), draws=20)
