@@ -33,7 +33,7 @@ def run_and_summarize(
     from flows.summary import summarize
 
     if use_prefect(prefect):
-        from flows.run_batch import run_flow
+        from flows.run_through_prefect import run_flow
 
         outcome = run_flow(config, workspace, stages)
     else:
