@@ -140,6 +140,7 @@ def save(dictionary: TopKDictionary, path: Path, *, card: dict[str, JSON]) -> No
         "k": dictionary.k,
     }
     card_file.write_text(json.dumps({**facts, **card}, indent=2) + "\n", encoding="utf-8")
+    weights.chmod(card_file.stat().st_mode)  # the library writes it for its owner only
 
 
 def rounded(dictionary: TopKDictionary) -> TopKDictionary:
