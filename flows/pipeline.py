@@ -72,8 +72,7 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     if "report" in stages:
         from dashboards.report import write_report
 
-        target = session.workspace.reports / "report.html"
-        report = times.measure("report", lambda: write_report(session.workspace, target))
+        report = times.measure("report", lambda: write_report(session.workspace, session.workspace.reports))
     return Outcome(
         session.run_id,
         report,

@@ -34,7 +34,7 @@ from labeling.feature_table import FeatureTable
 from labeling.hard_negatives import (
     TopTokens,
     activity,
-    contains_token,
+    contains_top_token,
     find_top_tokens,
     neighbor_fires,
     similarity,
@@ -42,11 +42,9 @@ from labeling.hard_negatives import (
     weigh_terms,
 )
 from labeling.sampler import HISTOGRAM_BINS, SUM_UNIT, SamplerState, bin_of, mix
-from labeling.types import QUANTILES, SPLITS, STRATA, IntArray, Split, Windows
+from labeling.types import HARD, QUANTILES, SPLITS, STRATA, IntArray, Split, Windows
 
 TOP_TOKENS = 10
-HARD_TOKENS = 5
-"""A silent window is `hard_token` when it has one of this many top tokens."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Pool:
     windows: Windows
     rows: dict[Split, IntArray]  # pool rows of each split, ascending
     panel: IntArray  # rows of the panel, in panel order
-    incidence: sparse.csr_matrix  # [n windows, vocabulary]
+    by_token: dict[Split, sparse.csc_matrix]  # [pool rows of the split, vocabulary], quick to read by token
     terms: sparse.csr_matrix  # [n windows, vocabulary] TF-IDF
 
 
@@ -68,7 +66,7 @@ def prepare_pool(windows: Windows, *, pool_size: int, panel_size: int, seed: int
         windows=windows,
         rows={split: rows[windows.split[rows] == split] for split in SPLITS},
         panel=choose_panel(windows, size=min(panel_size, pool_size), seed=seed),
-        incidence=incidence,
+        by_token={split: incidence[rows[windows.split[rows] == split]].tocsc() for split in SPLITS},
         terms=weigh_terms(incidence),
     )
 
@@ -199,9 +197,11 @@ def _silent_strata(
     fires_near = np.zeros((len(features), len(window)), dtype=np.bool_)
     if near_fires is not None:
         fires_near = neighbor_fires(near_fires, np.where(neighbors >= 0, np.searchsorted(near, neighbors), -1))
+    active = activity(maxima, features=features, window=window) > 0
+    third = -(-QUOTAS[split].hard // len(HARD))
     return stratify_silent(
-        activity(maxima, features=features, window=window) > 0,
-        has_top_token=contains_token(pool.incidence[rows], tokens.token[:, :HARD_TOKENS]),
+        active,
+        has_top_token=contains_top_token(pool.by_token[split], tokens.token, silent=~active, wanted=third),
         neighbor_fires=fires_near,
         similarity=similarity(pool.terms, _firing_incidence(firing, pool.windows), rows),
         silent=table.silent_windows[SPLITS.index(split), features],

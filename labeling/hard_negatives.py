@@ -58,13 +58,18 @@ def token_incidence(windows: Windows) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, (row, windows.tokens[row, position])), shape=shape)
 
 
-def contains_token(incidence: sparse.csr_matrix, tokens: IntArray) -> BoolArray:
-    """Whether a window contains any of a feature's tokens ([f, T], -1 padded): [f, m]."""
-    feature, place = np.nonzero(tokens >= 0)
-    chosen = sparse.csr_matrix(
-        (np.ones(len(feature), np.float32), (feature, tokens[feature, place])), shape=(len(tokens), incidence.shape[1])
-    )
-    return np.asarray((chosen @ incidence.T).toarray() > 0)
+def contains_top_token(incidence: sparse.csr_matrix, tokens: IntArray, *, silent: BoolArray, wanted: int) -> BoolArray:
+    """Whether a window contains a feature's top token: [f, m].
+
+    `tokens` [f, T], the first the strongest, -1 padded; `silent` [f, m]. Only as many top tokens count as it takes to
+    find `wanted` silent windows: each further token is a weaker sign of the feature, and so an easier negative.
+    """
+    found = np.zeros(silent.shape, dtype=np.bool_)
+    for column in tokens.T:
+        short = np.flatnonzero(((found & silent).sum(1) < wanted) & (column >= 0))
+        if len(short):
+            found[short] |= np.asarray(incidence[:, column[short]].toarray().T > 0)
+    return found
 
 
 def activity(maxima: WindowMaxima, *, features: IntArray, window: IntArray) -> FloatArray:

@@ -359,12 +359,9 @@ def _score_rows(
             "feature": each_feature(labels["feature"].to_list()),
             "explanation_id": pl.Series(each_feature(labels["explanation_id"].to_list()), dtype=pl.String),
             "explainer": judging.explainer.name,
-            "explainer_model": pl.lit(judging.explainer_model, pl.String),
             "scorer": scorer.name,
             "scorer_parameters": parameters,
-            "judge_model": pl.lit(scorer.model, pl.String),
             "epoch": judging.epoch,
-            "control": pl.lit(control, pl.String),
             "value": table.value.ravel(),
             "low": table.low.ravel(),
             "high": table.high.ravel(),
@@ -373,7 +370,12 @@ def _score_rows(
             "reason": pl.Series(np.asarray(table.reason, dtype=object).ravel().tolist(), dtype=pl.String),
             "run_id": session.run_id,
         }
-    ).with_columns(pl.col("value", "low", "high").fill_nan(None))
+    ).with_columns(
+        pl.col("value", "low", "high").fill_nan(None),
+        pl.lit(judging.explainer_model, pl.String).alias("explainer_model"),
+        pl.lit(scorer.model, pl.String).alias("judge_model"),
+        pl.lit(control, pl.String).alias("control"),
+    )
 
 
 def _group_rows(
@@ -399,8 +401,9 @@ def _group_rows(
             "requests": used.requests,
             "input_tokens": used.input_tokens,
             "output_tokens": used.output_tokens,
-            "cost_usd": pl.lit(used.cost_usd, pl.Float64),
             "priority": judging.priority,
             "run_id": session.run_id,
         }
-    ).with_columns(pl.col("mean", "low", "high").fill_nan(None))
+    ).with_columns(
+        pl.col("mean", "low", "high").fill_nan(None), pl.lit(used.cost_usd, pl.Float64).alias("cost_usd")
+    )

@@ -18,3 +18,7 @@ class Corpus(Protocol):
 
     def documents(self) -> Iterator[Document]:
         """Every document once, in a stable order. Exact duplicates are allowed: the caller drops and counts them."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a document could: hash of the files' contents, or of names and sizes where that is enough."""

@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import sparse
 
 from labeling.codes import Codes, read_codes, save_codes
-from labeling.context_tables import HARD_TOKENS, ContextTables, build_tables, feature_tables, panel_table, prepare_pool
+from labeling.context_tables import ContextTables, build_tables, feature_tables, panel_table, prepare_pool
 from labeling.contexts import QUOTAS, share_out
 from labeling.feature_table import FeatureTable, describe_features
+from labeling.hard_negatives import contains_top_token
 from labeling.sampler import SamplerState, empty_state, update
 from labeling.types import SPLITS, IntArray, Windows
 
@@ -120,17 +122,27 @@ def test_activations_are_those_of_the_window() -> None:
         assert max(row["activations"]) == row["max_activation"]
 
 
-def test_hard_token_windows_hold_a_top_token_and_the_others_do_not() -> None:
+def test_hard_token_windows_hold_a_top_token() -> None:
     built = world().tables(np.arange(N_FEATURES))
-    top = {
-        f: {int(t[1:]) for t in part["token"].to_list()[:HARD_TOKENS]}
-        for (f,), part in built.feature_tokens.sort("rank").group_by("feature")
-    }
-    for stratum, expected in (("hard_token", True), ("hard_neighbor", False), ("hard_text", False), ("random", False)):
-        part = rows(stratum)
-        assert len(part)
-        for feature, window in part.select("feature", "window").iter_rows():
-            assert bool(top[feature] & set(world().windows.tokens[window].tolist())) is expected
+    top = {f: {int(t[1:]) for t in part["token"]} for (f,), part in built.feature_tokens.group_by("feature")}
+    assert len(rows("hard_token"))
+    for feature, window in rows("hard_token").select("feature", "window").iter_rows():
+        assert top[feature] & set(world().windows.tokens[window].tolist())
+
+
+def test_no_other_silent_window_holds_the_strongest_token() -> None:
+    built = world().tables(np.arange(N_FEATURES))
+    first = dict(built.feature_tokens.filter(pl.col("rank") == 0).select("feature", "token").iter_rows())
+    for stratum in ("hard_neighbor", "hard_text", "random"):
+        for feature, window in rows(stratum).select("feature", "window").iter_rows():
+            assert int(first[feature][1:]) not in world().windows.tokens[window]
+
+
+def test_only_as_many_top_tokens_count_as_are_needed_for_enough_hard_windows() -> None:
+    incidence = sparse.csc_matrix(np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32))
+    tokens, silent = np.array([[0, 1, 2], [0, 1, 2]]), np.array([[True] * 4, [False, False, True, True]])
+    found = contains_top_token(incidence, tokens, silent=silent, wanted=2)
+    assert found.tolist() == [[True, True, False, False], [True, True, True, True]]
 
 
 def test_a_neighbor_fires_in_hard_neighbor_windows() -> None:
