@@ -63,16 +63,22 @@ def run_as_tasks(work: Callable[[Job], Result], jobs: Sequence[Job], *, name: st
         raise crashed[0]
 
 
+def may_help(_task: object, _run: object, state: State[Any]) -> bool:
+    """Whether trying a failed shard again may help: not against what a user has to mend."""
+    return not isinstance(state.result(raise_on_failure=False), FeatlasError)
+
+
 @task(
     name="shard",
     task_run_name="{name} shard {shard}",
     retries=1,
+    retry_condition_fn=may_help,
     retry_delay_seconds=1,
     persist_result=False,
     cache_policy=NO_CACHE,
 )
 def run_shard(work: Callable[[Any], Any], job: Any, *, name: str, shard: int) -> Any:  # noqa: ARG001
-    """Do one shard. What a user has to mend is no reason to try again."""
+    """Do one shard. What a user has to mend is a failed state rather than an error, so that no traceback is logged."""
     try:
         return work(job)
     except FeatlasError as error:
