@@ -1,0 +1,68 @@
+from labeling.corpora._duplicates import DuplicateCounts, DuplicateFilter, shingle_hashes, without_duplicates
+from labeling.identity import text_id
+from labeling.types import Document
+
+WORDS = [f"word{i}" for i in range(600)]
+
+
+def document(text: str) -> Document:
+    return Document(document_id=text_id(text), name="a document", text=text)
+
+
+def said(start: int, end: int) -> Document:
+    return document(" ".join(WORDS[start:end]))
+
+
+def test_the_same_text_is_dropped_and_counted_as_exact() -> None:
+    duplicates = DuplicateFilter()
+    assert [duplicates.accept(said(0, 100)), duplicates.accept(said(0, 100))] == [True, False]
+    assert duplicates.counts == DuplicateCounts(accepted=1, exact=1, near=0)
+
+
+def test_a_document_mostly_contained_in_an_earlier_one_is_dropped() -> None:
+    duplicates = DuplicateFilter()
+    kept = list(without_duplicates([said(0, 300), said(100, 310)], duplicates))
+    assert kept == [said(0, 300)]
+    assert duplicates.counts == DuplicateCounts(accepted=1, exact=0, near=1)
+
+
+def test_pieces_of_several_earlier_documents_count_together() -> None:
+    duplicates = DuplicateFilter()
+    assert duplicates.accept(said(0, 150))
+    assert duplicates.accept(said(150, 300))
+    assert not duplicates.accept(said(10, 290))
+
+
+def test_a_document_with_little_in_common_is_kept() -> None:
+    duplicates = DuplicateFilter()
+    assert duplicates.accept(said(0, 300))
+    assert duplicates.accept(said(200, 500))
+    assert duplicates.counts.dropped == 0
+
+
+def test_case_and_punctuation_do_not_hide_a_copy() -> None:
+    duplicates = DuplicateFilter()
+    assert duplicates.accept(said(0, 200))
+    assert not duplicates.accept(document(", ".join(WORDS[:200]).upper()))
+
+
+def test_texts_shorter_than_a_shingle_are_told_apart() -> None:
+    duplicates = DuplicateFilter(sampled_one_in=1)
+    assert [duplicates.accept(document(text)) for text in ("one two", "two one", "One, two!", "")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_shingle_has_the_same_hash_wherever_it_stands() -> None:
+    import numpy as np
+
+    words = np.arange(1, 20, dtype=np.uint64)
+    assert shingle_hashes(words)[3:10].tolist() == shingle_hashes(words[3:14]).tolist()
+
+
+def test_hashes_do_not_depend_on_the_process() -> None:
+    duplicates = DuplicateFilter(sampled_one_in=1)
+    assert duplicates._sampled_shingles("one two three four five") == [2453610066298496481]

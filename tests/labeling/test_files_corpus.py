@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from labeling.corpora.files import FilesCorpus, create
+from labeling.errors import UsageError
+
+
+def corpus(file: Path, content: str | bytes) -> FilesCorpus:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return create(path=str(file))
+
+
+def test_every_text_file_of_a_folder_is_a_document_in_order_of_its_path(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.md", "sub/c.TXT", "picture.png"):
+        corpus(tmp_path / name, f"text of {name}")
+    (tmp_path / "empty.txt").touch()
+    documents = list(create(path=str(tmp_path)).documents())
+    assert [document.name for document in documents] == ["a.md", "b.txt", "sub/c.TXT"]
+    assert documents[2].text == "text of sub/c.TXT"
+
+
+def test_titles_cut_a_file_into_articles(tmp_path: Path) -> None:
+    text = " = First = \n\n one \n\n = = Section = = \n two \n = Second = \n three \n"
+    documents = list(corpus(tmp_path / "wiki.txt", text).documents())
+    assert [document.name for document in documents] == ["First", "Second"]
+    assert "Section" in documents[0].text
+    assert documents[1].text.endswith("three")
+
+
+def test_a_file_without_titles_is_cut_at_blank_lines(tmp_path: Path) -> None:
+    paragraphs = [f"{i} " + "word " * 120 for i in range(10)]
+    documents = list(corpus(tmp_path / "book.txt", "\n\n".join(paragraphs)).documents())
+    assert len(documents) == 3
+    assert all(2_000 <= len(document.text) <= 2_800 for document in documents[:-1])
+    assert "".join("".join(document.text.split()) for document in documents) == "".join("".join(paragraphs).split())
+
+
+def test_bytes_that_are_not_utf8_are_replaced_and_counted_once_a_pass(tmp_path: Path) -> None:
+    files = corpus(tmp_path / "latin.txt", b"caf\xe9 and na\xefve")
+    for _ in range(2):
+        assert [document.text for document in files.documents()] == ["caf\ufffd and na\ufffdve"]
+        assert files.replaced_characters == 2
+
+
+def test_the_fingerprint_follows_contents(tmp_path: Path) -> None:
+    first = corpus(tmp_path / "a.txt", "one").fingerprint
+    assert create(path=str(tmp_path / "a.txt")).fingerprint == first
+    assert corpus(tmp_path / "a.txt", "two").fingerprint != first
+
+
+def test_paths_that_can_not_be_right_are_refused_with_what_was_seen(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UsageError, match="needs a path"):
+        create(path=None)
+    with pytest.raises(UsageError, match="missing' does not exist"):
+        create(path=str(tmp_path / "missing"))
+    with pytest.raises(UsageError, match="1 files, all empty"):
+        create(path=str(tmp_path / "empty.txt"))
+    with pytest.raises(UsageError, match=r"no \.txt or \.md file"):
+        create(path=str(tmp_path / "bare"))
