@@ -240,7 +240,7 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
         WITH wanted AS (SELECT unnest($3) AS stratum, unnest($4) AS most),
         chosen AS (
             SELECT c.*, row_number() OVER (
-                PARTITION BY c.feature, c.stratum ORDER BY c.max_activation DESC, c.window
+                PARTITION BY c.feature, c.stratum ORDER BY c.max_activation DESC, c.window_id
             ) AS place
             FROM contexts AS c
             WHERE c.sample_id = $1 AND c.split = 'score'
@@ -248,7 +248,7 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
             QUALIFY place <= (SELECT most FROM wanted WHERE wanted.stratum = c.stratum)
         ),
         judged AS (
-            SELECT j.feature, j.window, arg_max(j.probability, j.epoch) AS probability
+            SELECT j.feature, j.window_id, arg_max(j.probability, j.epoch) AS probability
             FROM judgments AS j JOIN labels AS l
               ON l.sample_id = j.sample_id AND l.feature = j.feature
              AND l.explainer = j.explainer AND l.scorer = j.scorer
@@ -262,9 +262,9 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
                w.text, w.token_starts, w.token_ends, d.name AS document, judged.probability
         FROM chosen AS c
         JOIN samples AS s USING (sample_id)
-        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window = c.window
+        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = c.window_id
         LEFT JOIN documents AS d ON d.corpus_id = s.corpus_id AND d.document_id = c.document_id
-        LEFT JOIN judged ON judged.feature = c.feature AND judged.window = c.window
+        LEFT JOIN judged ON judged.feature = c.feature AND judged.window_id = c.window_id
         ORDER BY c.feature, c.stratum, c.place
         """,
         [sample_id, list(features), list(per_stratum), list(per_stratum.values())],

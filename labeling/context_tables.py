@@ -116,7 +116,7 @@ def build_tables(
 
 def panel_table(pool: Pool, sample_id: str) -> pl.DataFrame:
     """The shared random panel."""
-    columns = {"sample_id": sample_id, "rank": np.arange(len(pool.panel)), "window": pool.windows.window[pool.panel]}
+    columns = {"sample_id": sample_id, "rank": np.arange(len(pool.panel)), "window_id": pool.windows.window[pool.panel]}
     return pl.DataFrame(columns, schema=PANEL.schema)
 
 
@@ -287,7 +287,7 @@ def _panel_activity(
         {
             "sample_id": [sample_id] * len(feature),
             "feature": features[feature],
-            "window": window[place],
+            "window_id": window[place],
             "stratum": np.array(STRATA)[code],
             "population": population[feature, code],
             "max_activation": active[feature, place],
@@ -304,7 +304,7 @@ def _contexts_frame(chosen: list[ChosenContexts], windows: Windows, codes: Codes
             "feature": np.concatenate([c.feature for c in chosen]).astype(np.int32),
             "split": np.array(SPLITS)[np.concatenate([c.split for c in chosen])],
             "stratum": np.array(STRATA)[np.concatenate([c.stratum for c in chosen])],
-            "window": windows.window[row],
+            "window_id": windows.window[row],
             "document_id": windows.document_id[row],
             "population": np.concatenate([c.population for c in chosen]),
             "sampled": np.concatenate([c.sampled for c in chosen]),
@@ -313,23 +313,23 @@ def _contexts_frame(chosen: list[ChosenContexts], windows: Windows, codes: Codes
     )
     active = frame.filter(pl.col("max_activation") > 0)
     wanted = codes.take(
-        _is_member(codes.feature, codes.window, active["feature"].to_numpy(), active["window"].to_numpy())
+        _is_member(codes.feature, codes.window, active["feature"].to_numpy(), active["window_id"].to_numpy())
     )
     sparse_values = (
         pl.DataFrame(
             {
                 "feature": wanted.feature.astype(np.int32),
-                "window": wanted.window,
+                "window_id": wanted.window,
                 "positions": wanted.position.astype(np.int16),
                 "activations": wanted.value,
             }
         )
-        .group_by("feature", "window", maintain_order=True)
+        .group_by("feature", "window_id", maintain_order=True)
         .agg("positions", "activations")
     )
     empty = [pl.lit([], dtype=pl.List(t)) for t in (pl.Int16, pl.Float32)]
     return (
-        frame.join(sparse_values, on=["feature", "window"], how="left")
+        frame.join(sparse_values, on=["feature", "window_id"], how="left")
         .with_columns(
             pl.lit(sample_id).alias("sample_id"),
             pl.col("sampled").cast(pl.Int32),

@@ -23,7 +23,9 @@ from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray
 BoolArray = npt.NDArray[np.bool_]
 
 SIMILAR_WINDOWS = 200
-"""How many of the silent windows most similar to firing ones make up the stratum `hard_text`."""
+"""How many of the silent windows most similar to firing ones make up the stratum `hard_text`, at most."""
+SIMILAR_SHARE = 8
+"""In a small split no more than one window in so many is `hard_text`: else it would leave no `random` window."""
 STRATUM_CODE: dict[Stratum, int] = {stratum: code for code, stratum in enumerate(STRATA)}
 
 
@@ -147,7 +149,8 @@ def stratify_silent(
     """Divide silent windows into disjoint strata, hardest claims first (all arguments but the last [f, m]).
 
     hard_token: contains one of the feature's top tokens. hard_neighbor: not that, and a neighboring feature fires.
-    hard_text: neither, and among the SIMILAR_WINDOWS most similar to firing windows. The rest is random.
+    hard_text: neither, and among the most similar to firing windows: SIMILAR_WINDOWS, fewer in a small
+    split. The rest is random.
     `silent` [f]: exact number of silent windows in the split; populations add up to it.
     """
     stratum = np.full(active.shape, STRATUM_CODE["random"], dtype=np.int8)
@@ -155,7 +158,8 @@ def stratify_silent(
     stratum[has_top_token] = STRATUM_CODE["hard_token"]
     stratum[active] = -1
     candidates = np.where(stratum == STRATUM_CODE["random"], similarity, 0)
-    stratum[_largest(candidates, SIMILAR_WINDOWS)] = STRATUM_CODE["hard_text"]
+    similar = min(SIMILAR_WINDOWS, -(-active.shape[1] // SIMILAR_SHARE))
+    stratum[_largest(candidates, similar)] = STRATUM_CODE["hard_text"]
     counted = np.stack([(stratum == code).sum(1) for code in range(len(STRATA))], 1)
     total = np.maximum(counted.sum(1), 1)
     population = np.round(counted * (silent / total)[:, None]).astype(np.int64)

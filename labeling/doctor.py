@@ -44,14 +44,14 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "contexts -> windows",
         "contexts are of windows that are not there",
-        "SELECT c.window FROM contexts AS c LEFT JOIN samples USING (sample_id) ANTI JOIN windows AS w "
-        "ON w.corpus_id = samples.corpus_id AND w.window = c.window",
+        "SELECT c.window_id FROM contexts AS c LEFT JOIN samples USING (sample_id) ANTI JOIN windows AS w "
+        "ON w.corpus_id = samples.corpus_id AND w.window_id = c.window_id",
     ),
     (
         "panel -> windows",
         "windows of the panel are not there",
-        "SELECT p.window FROM panel AS p LEFT JOIN samples USING (sample_id) ANTI JOIN windows AS w "
-        "ON w.corpus_id = samples.corpus_id AND w.window = p.window",
+        "SELECT p.window_id FROM panel AS p LEFT JOIN samples USING (sample_id) ANTI JOIN windows AS w "
+        "ON w.corpus_id = samples.corpus_id AND w.window_id = p.window_id",
     ),
     (
         "judgments -> explanations",
@@ -62,8 +62,8 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "judgments -> windows",
         "judgments are of windows that are not there, or of another split than they say",
-        "SELECT j.window FROM judgments AS j LEFT JOIN samples USING (sample_id) ANTI JOIN windows AS w "
-        "ON w.corpus_id = samples.corpus_id AND w.window = j.window AND w.split = j.split",
+        "SELECT j.window_id FROM judgments AS j LEFT JOIN samples USING (sample_id) ANTI JOIN windows AS w "
+        "ON w.corpus_id = samples.corpus_id AND w.window_id = j.window_id AND w.split = j.split",
     ),
     (
         "splits are disjoint",
@@ -76,14 +76,14 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "explain contexts are not judged",
         "judgments are of windows of the explain split",
-        "SELECT j.window FROM judgments AS j WHERE j.split = 'explain'",
+        "SELECT j.window_id FROM judgments AS j WHERE j.split = 'explain'",
     ),
     (
         "shown evidence is of the explain split",
         "windows that were shown to explainers are of another split",
         "SELECT shown.number FROM (SELECT e.sample_id, unnest(e.evidence) AS number FROM explanations AS e) AS shown "
         "JOIN samples USING (sample_id) "
-        "JOIN windows AS w ON w.corpus_id = samples.corpus_id AND w.window = shown.number WHERE w.split <> 'explain'",
+        "JOIN windows AS w ON w.corpus_id = samples.corpus_id AND w.window_id = shown.number WHERE w.split <> 'explain'",
     ),
 )
 

@@ -42,7 +42,7 @@ class EvidenceTable:
 
 SAMPLE: Column = ("sample_id", TEXT, "Sample the row belongs to.")
 FEATURE: Column = ("feature", I32, "Feature: 0-based row of the dictionary.")
-WINDOW: Column = ("window", I64, "Window id, unique within the corpus of the sample.")
+WINDOW: Column = ("window_id", I64, "Window id, unique within the corpus of the sample.")
 STRATUM: Column = (
     "stratum",
     TEXT,
@@ -56,10 +56,10 @@ SPLIT: Column = ("split", TEXT, "What the document may be used for: explain, sel
 WINDOWS = EvidenceTable(
     "windows",
     "Windows: fixed-length slices of the documents of a corpus, the unit that is sampled and judged.",
-    ("window",),
+    ("window_id",),
     (
         ("corpus_id", TEXT, "Corpus and tokenization the window was cut from."),
-        ("window", I64, "Window id, unique within the corpus."),
+        ("window_id", I64, "Window id, unique within the corpus."),
         ("document_id", TEXT, "Document the window was cut from: hash of its text."),
         SPLIT,
         ("start", I32, "Position of the first token in the document, 0-based, special tokens not counted."),
@@ -75,7 +75,7 @@ WINDOWS = EvidenceTable(
 CONTEXTS = EvidenceTable(
     "contexts",
     "Contexts: windows chosen for a feature, with its activations. A window can stand in more than one stratum.",
-    ("feature", "split", "stratum", "window"),
+    ("feature", "split", "stratum", "window_id"),
     (
         SAMPLE,
         FEATURE,
@@ -103,13 +103,13 @@ PANEL = EvidenceTable(
 PANEL_ACTIVITY = EvidenceTable(
     "panel_activity",
     "Panel windows on which a feature is not silent; every other window of the panel is `random` for it.",
-    ("feature", "window"),
+    ("feature", "window_id"),
     (SAMPLE, FEATURE, WINDOW, STRATUM, POPULATION, MAX_ACTIVATION),
 )
 JUDGMENTS = EvidenceTable(
     "judgments",
     "Judgments: one prediction of whether a feature fires in a window, made from a label.",
-    ("feature", "explainer", "explainer_model", "control", "judge_model", "epoch", "split", "window"),
+    ("feature", "explainer", "explainer_model", "control", "judge_model", "epoch", "split", "window_id"),
     (
         SAMPLE,
         FEATURE,

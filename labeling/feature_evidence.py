@@ -22,7 +22,7 @@ def _contexts(part: pl.DataFrame, windows: Windows) -> Contexts:
         flat = part.filter(pl.col("positions").list.len() > 0)
         activations[row, flat["positions"].explode().to_numpy()] = flat["activations"].explode().to_numpy()
     return Contexts(
-        row=windows.rows_of(part["window"].to_numpy()),
+        row=windows.rows_of(part["window_id"].to_numpy()),
         stratum=np.array(part["stratum"].to_list(), dtype=np.str_),
         population=part["population"].to_numpy(),
         sampled=part["sampled"].cast(pl.Int64).to_numpy(),

@@ -203,7 +203,7 @@ def _windows(documents: list[TokenizedDocument], sequence: int) -> pl.DataFrame:
         for start in range(0, len(document.token_ids), sequence)
     ]
     schema: dict[str, pl.DataType] = {"document_id": pl.String(), "token_ids": pl.List(pl.Int32)}
-    return pl.DataFrame(pieces, schema=schema, orient="row").with_row_index("window")
+    return pl.DataFrame(pieces, schema=schema, orient="row").with_row_index("window_id")
 
 
 def _blocks(*parts: Halves) -> Iterator[torch.Tensor]:

@@ -80,14 +80,14 @@ def load_windows(frame: pl.DataFrame, *, vocabulary: Sequence[str] | None = None
 
     `vocabulary` fixes the token numbering (tokens outside it are an error); by default it is the sorted set of tokens.
     """
-    frame = frame.sort("window")
+    frame = frame.sort("window_id")
     lengths = frame["n_tokens"].to_numpy().astype(np.int64)
     flat = frame["tokens"].explode()
     words = tuple(flat.unique().sort().to_list()) if vocabulary is None else tuple(vocabulary)
     codes = flat.cast(pl.Enum(list(words))).to_physical().to_numpy().astype(np.int32)
     width = int(lengths.max()) if len(lengths) else 0
     return Windows(
-        window=frame["window"].to_numpy().astype(np.int64),
+        window=frame["window_id"].to_numpy().astype(np.int64),
         document_id=np.array(frame["document_id"].to_list(), dtype=np.str_),
         split=np.array(frame["split"].to_list(), dtype=np.str_),
         text=tuple(frame["text"].to_list()),

@@ -16,7 +16,9 @@ Format = Literal["table", "csv", "json", "parquet"]
 
 @click.command()
 @workspace_option
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder to write to. Default: reports/ in the workspace.")
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), help="Folder to write to. Default: reports/ in the workspace."
+)
 def report(workspace: Path, target: Path | None) -> None:
     """Write the report: one HTML file that needs no network, and its tables as CSV beside it."""
     from dashboards.report import write_report

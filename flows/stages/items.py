@@ -35,7 +35,7 @@ def build_items(
     rows = [own]
     if panel:
         rows.append(_panel_items(workspace, facts, own, features))
-    items = pl.concat(rows).join(grades, on=["feature", "window"], how="left")
+    items = pl.concat(rows).join(grades, on=["feature", "window_id"], how="left")
     items = items.join(_positions(features), on="feature")
     exact = (
         _positions(features)
@@ -81,7 +81,7 @@ def _own_items(workspace: Workspace, sample_id: str, features: list[int], split:
         .filter((pl.col("split") == split) & pl.col("feature").is_in(features))
         .select(
             "feature",
-            "window",
+            "window_id",
             _coded(pl.col("stratum")).alias("stratum"),
             pl.col("population").cast(pl.Int64),
             pl.col("max_activation").cast(pl.Float64),
@@ -94,17 +94,19 @@ def _own_items(workspace: Workspace, sample_id: str, features: list[int], split:
 
 def _panel_items(workspace: Workspace, facts: SampleFacts, own: pl.DataFrame, features: list[int]) -> pl.DataFrame:
     """Every panel window for every feature, in the stratum it falls into for the feature."""
-    windows = evidence.scan(workspace, "windows").select("corpus_id", "window", "document_id")
-    panel = evidence.scan(workspace, "panel", facts.sample_id).select("window").collect()
+    windows = evidence.scan(workspace, "windows").select("corpus_id", "window_id", "document_id")
+    panel = evidence.scan(workspace, "panel", facts.sample_id).select("window_id").collect()
     documents = (
-        windows.filter((pl.col("corpus_id") == facts.corpus_id) & pl.col("window").is_in(panel["window"].to_list()))
-        .select("window", _document_code().alias("document"))
+        windows.filter(
+            (pl.col("corpus_id") == facts.corpus_id) & pl.col("window_id").is_in(panel["window_id"].to_list())
+        )
+        .select("window_id", _document_code().alias("document"))
         .collect()
     )
     active = (
         evidence.scan(workspace, "panel_activity", facts.sample_id)
         .filter(pl.col("feature").is_in(features))
-        .select("feature", "window", "stratum", "population", "max_activation")
+        .select("feature", "window_id", "stratum", "population", "max_activation")
         .collect()
     )
     random = (
@@ -112,12 +114,12 @@ def _panel_items(workspace: Workspace, facts: SampleFacts, own: pl.DataFrame, fe
     )
     every = pl.DataFrame({"feature": features}, schema={"feature": pl.Int32}).join(documents, how="cross")
     return (
-        every.join(active, on=["feature", "window"], how="left")
+        every.join(active, on=["feature", "window_id"], how="left")
         .join(random.rename({"population": "random_population"}), on="feature", how="left")
-        .join(own.select("feature", "window"), on=["feature", "window"], how="anti")
+        .join(own.select("feature", "window_id"), on=["feature", "window_id"], how="anti")
         .select(
             "feature",
-            "window",
+            "window_id",
             _coded(pl.col("stratum").fill_null("random")).alias("stratum"),
             pl.coalesce("population", "random_population").cast(pl.Int64).alias("population"),
             pl.col("max_activation").fill_null(0.0).cast(pl.Float64),

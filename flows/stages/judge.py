@@ -133,8 +133,8 @@ def split_windows(root: Path, corpus_id: str, split: Split) -> Windows:
 
 
 def _panel(workspace: Workspace, sample_id: str, windows: Windows) -> IntArray:
-    panel = evidence.scan(workspace, "panel", sample_id).select("window").collect()
-    return windows.rows_of(panel["window"].to_numpy())
+    panel = evidence.scan(workspace, "panel", sample_id).select("window_id").collect()
+    return windows.rows_of(panel["window_id"].to_numpy())
 
 
 def _ask(
@@ -177,7 +177,7 @@ def _judgments(job: JudgeShard, item: _Asked, grades: Grades, windows: Windows, 
             "judge_model": pl.Series([make_scorer(job.scorer).model] * n, dtype=pl.String),
             "epoch": np.full(n, job.epoch, np.int32),
             "split": ["score"] * n,
-            "window": windows.window[item.task.rows],
+            "window_id": windows.window[item.task.rows],
             "grade": pl.Series(values, dtype=pl.Float32).fill_nan(None),
             "probability": pl.Series(probability, dtype=pl.Float32).fill_nan(None),
             "state": np.where(answered, "answered", "lost"),
@@ -197,9 +197,9 @@ def grade_select(job: JudgeShard) -> pl.DataFrame:
         if row["control"] is None and scorer.accepts(item.task) is None:
             grades = scorer.parse(item.task, windows, ())
             feature = np.full(len(item.task.rows), row["feature"], np.int32)
-            columns = {"feature": feature, "window": windows.window[item.task.rows], "value": grades.values}
+            columns = {"feature": feature, "window_id": windows.window[item.task.rows], "value": grades.values}
             parts.append(pl.DataFrame(columns, schema=GRADES).with_columns(pl.col("value").fill_nan(None)))
     return pl.concat(parts)
 
 
-GRADES = pl.Schema({"feature": pl.Int32, "window": pl.Int64, "value": pl.Float32})
+GRADES = pl.Schema({"feature": pl.Int32, "window_id": pl.Int64, "value": pl.Float32})

@@ -155,7 +155,7 @@ def sample_shard(job: SampleShard) -> float:
     started = time.perf_counter()
     workspace, source = Workspace(job.root), open_source(job.group)
     windows = pl.read_parquet(evidence.shard_file(workspace, "windows", job.corpus_id, job.shard))
-    first = int(windows["window"][0])
+    first = int(windows["window_id"][0])
     split = torch.from_numpy(windows["split"].replace_strict(list(SPLITS), range(len(SPLITS))).to_numpy().copy())
     states = [empty_state(info.n_features, top=job.top, reservoir=job.reservoir) for info in source.feature_sets]
     codes: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in states]

@@ -297,7 +297,7 @@ def _score_part(
     grades = (
         evidence.scan(session.workspace, "judgments", judging.group)
         .filter(_same_control(control) & pl.col("feature").is_in(features))
-        .select("feature", "window", pl.col("probability").alias("value"))
+        .select("feature", "window_id", pl.col("probability").alias("value"))
         .collect()
     )
     items = build_items(
@@ -404,6 +404,4 @@ def _group_rows(
             "priority": judging.priority,
             "run_id": session.run_id,
         }
-    ).with_columns(
-        pl.col("mean", "low", "high").fill_nan(None), pl.lit(used.cost_usd, pl.Float64).alias("cost_usd")
-    )
+    ).with_columns(pl.col("mean", "low", "high").fill_nan(None), pl.lit(used.cost_usd, pl.Float64).alias("cost_usd"))

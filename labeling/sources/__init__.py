@@ -62,7 +62,7 @@ class FeatureSource(Protocol):
     def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]: ...
 
     def events(self, windows: pl.DataFrame, *, sequence: int) -> Iterator[EventBatch]:
-        """Run over windows (columns `window`, `document_id`, `token_ids`; whole documents, in order).
+        """Run over windows (columns `window_id`, `document_id`, `token_ids`; whole documents, in order).
 
         Consecutive windows of one document are joined to sequences of at most `sequence` tokens. Batches depend on
         `windows` alone, never on the machine, so that results repeat.

@@ -27,7 +27,7 @@ from labeling.sources._models import Tokenizer, load_model, load_tokenizer, weig
 from labeling.types import Document, FloatArray, IntArray, TokenizedDocument
 
 Precision = Literal["float32", "bfloat16"]
-BATCH_TOKENS = 8_192
+BATCH_TOKENS = 4_096
 """Padded tokens in a batch at most. A fixed number: results must not depend on the machine."""
 
 
@@ -292,14 +292,14 @@ def tokenize(tokenizer: Tokenizer, documents: Sequence[Document]) -> list[Tokeni
 
 
 def batches(windows: pl.DataFrame, *, sequence: int, tokenizer: Tokenizer) -> Iterator[Batch]:
-    """Padded batches of whole windows; columns `window`, `document_id`, `token_ids` as in `FeatureSource.events`."""
+    """Padded batches of whole windows; columns `window_id`, `document_id`, `token_ids` as in `FeatureSource.events`."""
     tokens = windows["token_ids"].explode().drop_nulls().to_numpy().astype(np.int64)
     lengths = windows["token_ids"].list.len().to_numpy().astype(np.int64)
     first_window = sequences(windows["document_id"].rle_id().to_numpy(), lengths, sequence=sequence)
     last_window = np.append(first_window[1:], len(lengths))
     ends = np.concatenate([[0], np.cumsum(lengths)])
     sizes = ends[last_window] - ends[first_window]
-    ids = windows["window"].to_numpy()
+    ids = windows["window_id"].to_numpy()
     flat_window = np.repeat(ids, lengths)
     flat_position = np.arange(len(tokens)) - np.repeat(ends[:-1], lengths)
     for group in grouped(sizes, special=len(tokenizer.before) + len(tokenizer.after)):

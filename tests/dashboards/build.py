@@ -102,7 +102,7 @@ def _corpus(made: Made, documents: int) -> Rows:
             part = tokens[start : start + 32]
             first, last = part[0][1], part[-1][2]
             made.add(
-                "windows", corpus_id="c1", window=len(made.tables.get("windows", [])),
+                "windows", corpus_id="c1", window_id=len(made.tables.get("windows", [])),
                 document_id=f"d{number}", split=split,
                 start=start, char_start=first, n_tokens=len(part), text=text[first:last], token_ids=[0] * len(part),
                 tokens=[t for t, _, _ in part], token_starts=[s - first for _, s, _ in part],
@@ -238,7 +238,7 @@ def _contexts(made: Made, windows: Rows, generator: np.random.Generator, sample:
         active = [] if stratum.startswith("hard") else active
         values = [float(v) for v in np.sort(generator.uniform(0.3, 5.0, len(active)))[::-1]]
         made.add(
-            "contexts", sample_id=sample, feature=feature, split="score", stratum=stratum, window=window["window"],
+            "contexts", sample_id=sample, feature=feature, split="score", stratum=stratum, window_id=window["window_id"],
             document_id=window["document_id"], population=40, sampled=3, max_activation=max(values, default=0.0),
             positions=active, activations=values,
         )  # fmt: skip
@@ -246,7 +246,7 @@ def _contexts(made: Made, windows: Rows, generator: np.random.Generator, sample:
             "judgments", sample_id=sample, feature=feature, explanation_id=f"{sample}-{feature}",
             explainer="token_pattern",
             explainer_model=None, control=None, scorer="pattern", judge_model=None, epoch=0, split="score",
-            window=window["window"], grade=float(place),
+            window_id=window["window_id"], grade=float(place),
             probability=None if place == 2 else float(generator.uniform()),
             state="lost" if place == 2 else "answered", reason="window too long" if place == 2 else None,
             request_key=None,

@@ -102,7 +102,7 @@ def test_no_document_serves_two_splits() -> None:
 def test_negatives_are_silent_and_positives_fire() -> None:
     largest = world().largest
     for feature, window, stratum, value in (
-        contexts().select("feature", "window", "stratum", "max_activation").iter_rows()
+        contexts().select("feature", "window_id", "stratum", "max_activation").iter_rows()
     ):
         assert value == largest[feature, window]
         if stratum in ("random", "hard_token", "hard_neighbor", "hard_text"):
@@ -116,7 +116,7 @@ def test_negatives_are_silent_and_positives_fire() -> None:
 def test_activations_are_those_of_the_window() -> None:
     codes = world().codes
     for row in contexts().filter(pl.col("max_activation") > 0).sample(200, seed=0).iter_rows(named=True):
-        here = (codes.feature == row["feature"]) & (codes.window == row["window"])
+        here = (codes.feature == row["feature"]) & (codes.window == row["window_id"])
         assert row["positions"] == sorted(codes.position[here].tolist())
         assert sorted(row["activations"]) == sorted(codes.value[here].tolist())
         assert max(row["activations"]) == row["max_activation"]
@@ -126,7 +126,7 @@ def test_hard_token_windows_hold_a_top_token() -> None:
     built = world().tables(np.arange(N_FEATURES))
     top = {f: {int(t[1:]) for t in part["token"]} for (f,), part in built.feature_tokens.group_by("feature")}
     assert len(rows("hard_token"))
-    for feature, window in rows("hard_token").select("feature", "window").iter_rows():
+    for feature, window in rows("hard_token").select("feature", "window_id").iter_rows():
         assert top[feature] & set(world().windows.tokens[window].tolist())
 
 
@@ -134,7 +134,7 @@ def test_no_other_silent_window_holds_the_strongest_token() -> None:
     built = world().tables(np.arange(N_FEATURES))
     first = dict(built.feature_tokens.filter(pl.col("rank") == 0).select("feature", "token").iter_rows())
     for stratum in ("hard_neighbor", "hard_text", "random"):
-        for feature, window in rows(stratum).select("feature", "window").iter_rows():
+        for feature, window in rows(stratum).select("feature", "window_id").iter_rows():
             assert int(first[feature][1:]) not in world().windows.tokens[window]
 
 
@@ -147,7 +147,7 @@ def test_only_as_many_top_tokens_count_as_are_needed_for_enough_hard_windows() -
 
 def test_a_neighbor_fires_in_hard_neighbor_windows() -> None:
     fires = world().largest > world().table.tau[:, None]
-    for feature, window in rows("hard_neighbor").select("feature", "window").iter_rows():
+    for feature, window in rows("hard_neighbor").select("feature", "window_id").iter_rows():
         assert fires[NEIGHBORS[feature], window].any()
 
 
@@ -200,15 +200,15 @@ def test_cutting_features_into_ranges_changes_nothing() -> None:
 def test_panel_activity_names_every_panel_window_that_is_not_plain_random() -> None:
     w = world()
     pool = prepare_pool(w.windows, pool_size=10_000, panel_size=100, seed=1)
-    panel = panel_table(pool, "s")["window"].to_numpy()
+    panel = panel_table(pool, "s")["window_id"].to_numpy()
     active = w.tables(np.arange(N_FEATURES)).panel_activity
     assert (w.windows.split[panel] == "score").all()
     assert len(set(panel.tolist())) == 100
     for feature in range(N_FEATURES):
         listed = active.filter(pl.col("feature") == feature)
-        assert set(listed["window"].to_list()) >= set(panel[w.largest[feature, panel] > 0].tolist())
-        assert dict(listed.select("window", "max_activation").iter_rows()) == {
-            x: w.largest[feature, x] for x in listed["window"].to_list()
+        assert set(listed["window_id"].to_list()) >= set(panel[w.largest[feature, panel] > 0].tolist())
+        assert dict(listed.select("window_id", "max_activation").iter_rows()) == {
+            x: w.largest[feature, x] for x in listed["window_id"].to_list()
         }
 
 

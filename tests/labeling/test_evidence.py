@@ -22,11 +22,11 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def panel(*windows: int) -> pl.DataFrame:
-    return large("panel", *({"sample_id": "s", "rank": rank, "window": w} for rank, w in enumerate(windows)))
+    return large("panel", *({"sample_id": "s", "rank": rank, "window_id": w} for rank, w in enumerate(windows)))
 
 
 def test_a_shard_comes_back_in_the_declared_columns_types_and_order(workspace: Workspace) -> None:
-    shuffled = pl.DataFrame({"window": [7, 5], "rank": [1, 0], "sample_id": ["s", "s"]})  # 64-bit ranks
+    shuffled = pl.DataFrame({"window_id": [7, 5], "rank": [1, 0], "sample_id": ["s", "s"]})  # 64-bit ranks
     evidence.write_shard(workspace, "panel", "s", 0, shuffled)
     assert_frame_equal(evidence.scan(workspace, "panel").collect(), panel(5, 7))
 
@@ -41,7 +41,7 @@ def test_lists_come_back_as_they_were(workspace: Workspace) -> None:
 def test_writing_a_shard_again_replaces_it_and_leaves_nothing_else(workspace: Workspace) -> None:
     for windows in ((1, 2, 3), (4,)):
         evidence.write_shard(workspace, "panel", "s", 0, panel(*windows))
-    assert evidence.scan(workspace, "panel").collect()["window"].to_list() == [4]
+    assert evidence.scan(workspace, "panel").collect()["window_id"].to_list() == [4]
     assert [f.name for f in workspace.evidence("panel").iterdir()] == ["s-00000.parquet"]
 
 
@@ -53,7 +53,7 @@ def test_the_same_rows_make_the_same_bytes(workspace: Workspace) -> None:
 def test_shards_of_one_key_are_read_in_their_order(workspace: Workspace) -> None:
     for key, shard, window in (("s", 11, 3), ("s", 2, 2), ("s2", 0, 9), ("s", 0, 1)):
         evidence.write_shard(workspace, "panel", key, shard, panel(window))
-    assert evidence.scan(workspace, "panel", "s").collect()["window"].to_list() == [1, 2, 3]
+    assert evidence.scan(workspace, "panel", "s").collect()["window_id"].to_list() == [1, 2, 3]
 
 
 def test_a_table_without_shards_is_empty_and_typed(workspace: Workspace) -> None:
@@ -75,7 +75,7 @@ def test_a_folder_with_wildcards_in_its_name_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pl.DataFrame({"sample_id": ["s"], "rank": [0]}), r"missing \['window'\]"),
+        (pl.DataFrame({"sample_id": ["s"], "rank": [0]}), r"missing \['window_id'\]"),
         (panel(1).with_columns(extra=1), r"unknown \['extra'\]"),
     ],
 )
@@ -122,5 +122,5 @@ def test_a_full_disk_keeps_the_earlier_shard_and_leaves_no_half_one(workspace: W
         [sys.executable, "-c", FILL_THE_DISK, str(workspace.root)], capture_output=True, text=True, check=True
     )
     assert "cannot be written: File too large" in done.stdout
-    assert evidence.scan(workspace, "panel").collect()["window"].to_list() == [1]
+    assert evidence.scan(workspace, "panel").collect()["window_id"].to_list() == [1]
     assert len(list(workspace.evidence("panel").iterdir())) == 1

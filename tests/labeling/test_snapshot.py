@@ -27,7 +27,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = Workspace(tmp_path_factory.mktemp("parent") / "it's [1]*")
     with Store(made) as store:
         small(store, "runs", run("a"))
-        store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "rank": 0, "window": 7}))
+        store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "rank": 0, "window_id": 7}))
         store.publish()
     (made.root / "ledger.sqlite").write_text("secret")
     return made
@@ -43,7 +43,7 @@ def connection(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     ("sql", "rows"),
     [
         ("SELECT run_id FROM runs", [("a",)]),
-        ('FROM panel SELECT "window"', [(7,)]),
+        ("SELECT window_id FROM panel", [(7,)]),
         ("SELECT count(*) FROM windows -- an empty large table", [(0,)]),
         ("WITH x AS (SELECT 1 AS a UNION SELECT 2) SELECT sum(a) FROM x;", [(3,)]),
         ("WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 3) SELECT max(i) FROM r", [(3,)]),
@@ -236,7 +236,7 @@ def test_the_requests_of_the_ledger_are_a_table(tmp_path: Path) -> None:
 
 def test_a_workspace_that_moved_is_still_read(tmp_path: Path) -> None:
     with Store(Workspace(tmp_path / "old")) as store:
-        store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "rank": 0, "window": 7}))
+        store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "rank": 0, "window_id": 7}))
         store.publish()
     (tmp_path / "old").rename(tmp_path / "new")
     assert query(Workspace(tmp_path / "new"), "FROM panel").height == 1
@@ -273,7 +273,7 @@ from tests.labeling.store_builders import large, run, score, small
 store = Store(Workspace(Path(sys.argv[1])))
 for turn in range(1000):
     small(store, "scores", *(score(f"{i}", i, float(turn)) for i in range(3000)))
-    store.save_shard("panel", "s", turn, large("panel", {"sample_id": "s", "rank": 0, "window": turn}))
+    store.save_shard("panel", "s", turn, large("panel", {"sample_id": "s", "rank": 0, "window_id": turn}))
     store.publish()
     print(turn, flush=True)
 """

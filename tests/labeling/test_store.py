@@ -89,7 +89,7 @@ def test_only_small_tables_are_saved_to(workspace: Workspace, table: str) -> Non
 
 
 def test_a_shard_is_done_when_its_row_is_there(workspace: Workspace) -> None:
-    frame = large("panel", {"sample_id": "s", "rank": 0, "window": 4})
+    frame = large("panel", {"sample_id": "s", "rank": 0, "window_id": 4})
     with Store(workspace, now=lambda: datetime(2026, 1, 1)) as store:
         assert not store.shard_done("panel", "s", 0)
         for _ in range(2):
@@ -98,7 +98,7 @@ def test_a_shard_is_done_when_its_row_is_there(workspace: Workspace) -> None:
         assert not store.shard_done("panel", "s", 1)
         file = "evidence/panel/s-00000.parquet"
         assert store.read("shards").rows() == [("panel", "s", 0, 1, 1.5, file, datetime(2026, 1, 1))]
-        assert store.evidence("panel", "s").collect()["window"].to_list() == [4]
+        assert store.evidence("panel", "s").collect()["window_id"].to_list() == [4]
 
 
 def test_a_second_writer_in_the_same_process_is_refused(workspace: Workspace) -> None:
@@ -306,16 +306,16 @@ def sound_workspace(store: Store) -> None:
     """One document, two windows, one explained, one judged."""
     sample(store)
     windows = (
-        {"corpus_id": "c", "window": i, "document_id": s, "split": s} for i, s in enumerate(("explain", "score"))
+        {"corpus_id": "c", "window_id": i, "document_id": s, "split": s} for i, s in enumerate(("explain", "score"))
     )
     store.save_shard("windows", "c", 0, large("windows", *windows))
     contexts = (
-        {"sample_id": "s", "window": i, "document_id": s, "split": s} for i, s in enumerate(("explain", "score"))
+        {"sample_id": "s", "window_id": i, "document_id": s, "split": s} for i, s in enumerate(("explain", "score"))
     )
     store.save_shard("contexts", "s", 0, large("contexts", *contexts))
-    store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "window": 1}))
+    store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "window_id": 1}))
     small(store, "explanations", explanation("e", 1, "x", "L", evidence=[0]))
-    judged = {"sample_id": "s", "explanation_id": "e", "split": "score", "window": 1}
+    judged = {"sample_id": "s", "explanation_id": "e", "split": "score", "window_id": 1}
     store.save_shard("judgments", "s", 0, large("judgments", judged, {**judged, "explanation_id": None}))
     small(store, "scores", score("a", 1, 0.5, explanation_id="e"), score("b", 1, 0.5, control="no_label"))
 
@@ -326,7 +326,7 @@ def test_the_doctor_finds_nothing_in_a_sound_workspace(workspace: Workspace) -> 
     assert doctor(workspace) == []
 
 
-JUDGED = {"sample_id": "s", "explanation_id": "e", "split": "score", "window": 1}
+JUDGED = {"sample_id": "s", "explanation_id": "e", "split": "score", "window_id": 1}
 
 
 @pytest.mark.parametrize(
@@ -335,12 +335,16 @@ JUDGED = {"sample_id": "s", "explanation_id": "e", "split": "score", "window": 1
         ("scores -> explanations", "scores", score("q", 1, 0.5, explanation_id="gone")),
         ("scores -> samples", "scores", score("q", 1, 0.5, sample_id="gone")),
         ("explanations -> samples", "explanations", explanation("q", 1, "x", "L", sample_id="gone")),
-        ("contexts -> windows", "contexts", {"sample_id": "s", "window": 9, "document_id": "score", "split": "score"}),
-        ("panel -> windows", "panel", {"sample_id": "s", "window": 9}),
+        (
+            "contexts -> windows",
+            "contexts",
+            {"sample_id": "s", "window_id": 9, "document_id": "score", "split": "score"},
+        ),
+        ("panel -> windows", "panel", {"sample_id": "s", "window_id": 9}),
         ("judgments -> explanations", "judgments", {**JUDGED, "explanation_id": "gone"}),
-        ("judgments -> windows", "judgments", {**JUDGED, "window": 9}),
-        ("judgments -> windows", "judgments", {**JUDGED, "window": 0}),
-        ("explain contexts are not judged", "judgments", {**JUDGED, "split": "explain", "window": 0}),
+        ("judgments -> windows", "judgments", {**JUDGED, "window_id": 9}),
+        ("judgments -> windows", "judgments", {**JUDGED, "window_id": 0}),
+        ("explain contexts are not judged", "judgments", {**JUDGED, "split": "explain", "window_id": 0}),
         ("shown evidence is of the explain split", "explanations", explanation("q", 1, "x", "L", evidence=[1])),
         ("splits are disjoint", "documents", {"corpus_id": "c", "document_id": "explain", "split": "score"}),
     ],

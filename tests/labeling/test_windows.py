@@ -28,7 +28,7 @@ def tokenized(text: str) -> TokenizedDocument:
 def test_windows_are_consecutive_slices_of_one_document() -> None:
     frame = cut_windows([tokenized("a bb  c d e"), tokenized("x y z")], corpus_id="c", width=2, seed=0)
     assert frame["text"].to_list() == ["a bb", "c d", "e", "x y", "z"]
-    assert frame["window"].to_list() == [0, 1, 2, 3, 4]
+    assert frame["window_id"].to_list() == [0, 1, 2, 3, 4]
     assert frame["token_starts"].to_list()[0] == [0, 2]
     assert frame["token_ends"].to_list()[0] == [1, 4]
     assert frame["char_start"].to_list() == [0, 6, 10, 0, 4]
