@@ -29,9 +29,9 @@ def view_query(workspace: Workspace | None, table: EvidenceTable) -> str:
     return f"SELECT {empty} WHERE false"
 
 
-def comments(table: EvidenceTable) -> str:
-    """COMMENT ON statements of a view and its columns."""
-    lines = [f"COMMENT ON VIEW {table.name} IS {literal(table.comment)};"]
+def comments(table: EvidenceTable, *, kind: str = "VIEW") -> str:
+    """COMMENT ON statements of a view (or table) and its columns."""
+    lines = [f"COMMENT ON {kind} {table.name} IS {literal(table.comment)};"]
     lines += [f"COMMENT ON COLUMN {table.name}.{quoted(c)} IS {literal(text)};" for c, _, text in table.columns]
     return "\n".join(lines)
 

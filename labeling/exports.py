@@ -12,5 +12,5 @@ def neutralize_cells(frame: pl.DataFrame) -> pl.DataFrame:
     """Put an apostrophe before text cells that a spreadsheet would take for a formula. Numbers stay as they are."""
     text = pl.col(pl.String)
     return frame.with_columns(
-        pl.when(text.str.contains(FORMULA_STARTS)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep()
+        pl.when(text.str.contains(FORMULA_STARTS)).then(pl.lit("'") + text).otherwise(text).name.keep()
     )

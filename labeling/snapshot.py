@@ -63,6 +63,33 @@ def copy_database(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -
     return workspace.snapshot
 
 
+def export_single_file(workspace: Workspace, target: Path) -> Path:
+    """Write the snapshot and all evidence into one DuckDB file, with tables in the place of views.
+
+    Raise UsageError when the file exists, FeatlasError when there is no snapshot or the disk is full.
+    """
+    if target.exists():
+        raise UsageError(f"{target} exists already; nothing was overwritten. Remove it or name another file.")
+    fresh = target.absolute().with_name(f".{target.name}.new")
+    remove_database(fresh)
+    open_snapshot(workspace).close()  # says what is wrong with a missing or damaged one
+    with database_errors(fresh), duckdb.connect(fresh) as connection:
+        connection.execute(f"ATTACH {literal(str(workspace.snapshot))} AS snapshot (READ_ONLY)")
+        connection.execute(f"COPY FROM DATABASE snapshot TO {quoted(database_of(connection))}")
+        for table in TABLES.values():
+            connection.execute(f"DROP VIEW {table.name}")
+            connection.execute(f"CREATE TABLE {table.name} AS {view_query(workspace, table)}")
+            connection.execute(comments(table, kind="TABLE"))
+    rename_database(fresh, target.absolute())
+    return target
+
+
+def database_of(connection: duckdb.DuckDBPyConnection) -> str:
+    """Name of the database that a connection was opened on."""
+    row = connection.execute("SELECT current_database()").fetchone()
+    return str(row[0]) if row else ""
+
+
 def rename_database(fresh: Path, place: Path) -> None:
     """Put a closed database in its place in one step, so that nobody ever sees half of it."""
     try:

@@ -37,7 +37,7 @@ class TrainingSettings:
     steps: int = 4_000
     batch: int = 2_048
     """Tokens in a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-3
     """Of Adam; rises over the first 2 % of the steps and falls to 0 over the last half."""
     seed: int = 0
     rare_rate: float = 3e-4

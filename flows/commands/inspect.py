@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -48,10 +49,10 @@ def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout:
     contexts, judgments, ...; `describe labels` names the columns of one.
     """
     from flows.tables import render_table
-    from labeling.snapshot import query as ask
+    from labeling import snapshot
     from labeling.workspace import Workspace
 
-    frame = ask(Workspace(workspace), sql, timeout_seconds=timeout)
+    frame = snapshot.query(Workspace(workspace), sql, timeout_seconds=timeout)
     rendered = render_table(frame, form, rows=rows)
     if target is not None:
         target.write_bytes(rendered)
@@ -67,7 +68,7 @@ def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout:
 @click.option("--single-file", "target", type=click.Path(path_type=Path), required=True, help="DuckDB file to write.")
 def export(workspace: Path, target: Path) -> None:
     """Copy everything, evidence included, into one DuckDB file to give away."""
-    from labeling.single_file import export_single_file
+    from labeling.snapshot import export_single_file
 
     from labeling.workspace import Workspace
 
@@ -85,9 +86,9 @@ def doctor(workspace: Path, as_json: bool) -> None:
 
     findings = examine(Workspace(workspace))
     if as_json:
-        click.echo(json.dumps([vars(finding) for finding in findings], default=str, indent=2))
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     for finding in [] if as_json else findings:
-        click.echo(str(finding))
+        click.echo(f"{finding.check}: {finding.message}")
     if not findings and not as_json:
         click.echo("Everything fits together.")
     if findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from labeling.errors import FeatlasError, UsageError
 from labeling.exports import neutralize_cells
-from labeling.snapshot import open_snapshot, query, select
+from labeling.snapshot import export_single_file, open_snapshot, query, select
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.labeling.store_builders import large, run, small
@@ -308,3 +309,22 @@ def test_cells_that_a_spreadsheet_would_run_become_text() -> None:
     frame = neutralize_cells(pl.DataFrame({"label": cells, "score": [-1.0] * len(cells)}))
     assert frame["label"].to_list() == ["'=1+1", "'+1", "'-1", "'@sum", "'\tx", "plain", "a=b", "", None]
     assert frame["score"].to_list() == [-1.0] * len(cells)
+
+
+def test_everything_fits_into_one_file_to_give_away(workspace: Workspace, tmp_path: Path) -> None:
+    with Store(workspace) as store:
+        store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "rank": 0, "window_id": 7}))
+        store.publish()
+    file = export_single_file(workspace, tmp_path / "all.duckdb")
+    shutil.rmtree(workspace.root)
+    with duckdb.connect(file, read_only=True) as connection:
+        assert connection.execute("SELECT window_id FROM panel").fetchall() == [(7,)]
+        kinds = connection.execute("SELECT count(*), count(comment) FROM duckdb_tables()").fetchall()
+        assert kinds[0][0] == kinds[0][1]
+    with pytest.raises(UsageError, match="exists already"):
+        export_single_file(workspace, file)
+
+
+def test_several_text_columns_are_neutralized_at_once() -> None:
+    frame = pl.DataFrame({"a": ["=1", "x"], "n": [1, 2], "b": ["@y", None]})
+    assert neutralize_cells(frame).to_dict(as_series=False) == {"a": ["'=1", "x"], "n": [1, 2], "b": ["'@y", None]}
