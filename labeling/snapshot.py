@@ -44,9 +44,22 @@ def create_evidence_views(
     with transaction(connection):
         for table in TABLES.values():
             kind = "TEMP VIEW" if temporary else "VIEW"
-            connection.execute(f"CREATE OR REPLACE {kind} {table.name} AS {view_query(workspace, table)}")
+            try:
+                connection.execute(f"CREATE OR REPLACE {kind} {table.name} AS {view_query(workspace, table)}")
+            except duckdb.Error as error:
+                raise evidence_error(workspace, table.name, error) from error
             if not temporary:
                 connection.execute(comments(table))
+
+
+def evidence_error(workspace: Workspace | None, table: str, error: duckdb.Error) -> FeatlasError:
+    """Say which large table cannot be read."""
+    folder = workspace.evidence(table) if workspace else table
+    return FeatlasError(
+        f"The files in {folder} cannot be read as the table {table}: {one_line(error)}. One of them is damaged or was "
+        "written by another version. Restore it from a copy, or start another workspace with --workspace DIR; copy "
+        "ledger.sqlite there first, and no paid answer is asked for again."
+    )
 
 
 def copy_database(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> Path:

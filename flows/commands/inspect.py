@@ -60,7 +60,7 @@ def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout:
     elif form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is binary; name a file with --to FILE, or send stdout to one.")
     else:
-        click.get_binary_stream("stdout").write(rendered)
+        click.echo(rendered, nl=False)
 
 
 @click.command()

@@ -348,7 +348,7 @@ def _score_rows(
     ]
 
     def each_feature(values: Sequence[object]) -> list[object]:
-        return list(values) * n_metrics
+        return [value for _ in range(n_metrics) for value in values]
 
     return pl.DataFrame(
         {
