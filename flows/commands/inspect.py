@@ -69,7 +69,6 @@ def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout:
 def export(workspace: Path, target: Path) -> None:
     """Copy everything, evidence included, into one DuckDB file to give away."""
     from labeling.snapshot import export_single_file
-
     from labeling.workspace import Workspace
 
     export_single_file(Workspace(workspace), target)
