@@ -140,7 +140,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], *, seconds: float = 180) -> None:
+def wait_until(true: Callable[[], bool], *, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"it did not become true within {seconds} s"
