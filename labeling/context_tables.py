@@ -192,17 +192,16 @@ def _silent_strata(
     rows = pool.rows[split]
     window = pool.windows.window[rows]
     maxima = window_maxima(codes)
-    near = np.unique(neighbors[neighbors >= 0])
-    near_fires = activity(maxima, features=near, window=window) > table.tau[near, None] if len(near) else None
-    fires_near = np.zeros((len(features), len(window)), dtype=np.bool_)
-    if near_fires is not None:
-        fires_near = neighbor_fires(near_fires, np.where(neighbors >= 0, np.searchsorted(near, neighbors), -1))
     active = activity(maxima, features=features, window=window) > 0
     third = -(-QUOTAS[split].hard // len(HARD))
+    has_token = contains_top_token(pool.by_token[split], tokens.token, silent=~active, wanted=third)
+    near = np.unique(neighbors[neighbors >= 0])
+    fires = activity(maxima, features=near, window=window) > table.tau[near, None]
+    place = np.where(neighbors >= 0, np.searchsorted(near, neighbors), -1)
     return stratify_silent(
         active,
-        has_top_token=contains_top_token(pool.by_token[split], tokens.token, silent=~active, wanted=third),
-        neighbor_fires=fires_near,
+        has_top_token=has_token,
+        neighbor_fires=neighbor_fires(fires, place, silent=~active & ~has_token, wanted=third),
         similarity=similarity(pool.terms, _firing_incidence(firing, pool.windows), rows),
         silent=table.silent_windows[SPLITS.index(split), features],
     )

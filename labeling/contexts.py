@@ -23,9 +23,9 @@ from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray
 BoolArray = npt.NDArray[np.bool_]
 
 SIMILAR_WINDOWS = 200
-"""How many of the silent windows most similar to firing ones make up the stratum `hard_text`, at most."""
-SIMILAR_SHARE = 8
-"""In a small split no more than one window in so many is `hard_text`: else it would leave no `random` window."""
+"""How many of the silent windows most similar to firing ones make up the stratum `hard_text`, at most ..."""
+SIMILAR_SHARE = 0.25
+"""... and at most this share of those in no harder stratum, so that a small split keeps `random` windows."""
 STRATUM_CODE: dict[Stratum, int] = {stratum: code for code, stratum in enumerate(STRATA)}
 
 
@@ -157,9 +157,9 @@ def stratify_silent(
     stratum[neighbor_fires] = STRATUM_CODE["hard_neighbor"]
     stratum[has_top_token] = STRATUM_CODE["hard_token"]
     stratum[active] = -1
-    candidates = np.where(stratum == STRATUM_CODE["random"], similarity, 0)
-    similar = min(SIMILAR_WINDOWS, -(-active.shape[1] // SIMILAR_SHARE))
-    stratum[_largest(candidates, similar)] = STRATUM_CODE["hard_text"]
+    left = stratum == STRATUM_CODE["random"]
+    most = np.minimum(SIMILAR_WINDOWS, np.ceil(SIMILAR_SHARE * left.sum(1))).astype(np.int64)
+    stratum[_largest(np.where(left, similarity, 0), most)] = STRATUM_CODE["hard_text"]
     counted = np.stack([(stratum == code).sum(1) for code in range(len(STRATA))], 1)
     total = np.maximum(counted.sum(1), 1)
     population = np.round(counted * (silent / total)[:, None]).astype(np.int64)
@@ -167,14 +167,16 @@ def stratify_silent(
     return Negatives(stratum, np.where(counted > 0, np.maximum(population, counted), 0))
 
 
-def _largest(values: FloatArray, n: int) -> BoolArray:
-    """Mask of the `n` largest positive entries of each row; ties go to the lower column."""
-    if values.shape[1] <= n:
-        return values > 0
-    last = np.partition(values, -n, axis=1)[:, -n, None]
+def _largest(values: FloatArray, n: IntArray) -> BoolArray:
+    """Mask of the `n` [f] largest positive entries of each row of [f, m]; ties go to the lower column."""
+    width = min(int(n.max(initial=0)), values.shape[1])
+    if not width:
+        return np.zeros(values.shape, dtype=np.bool_)
+    largest = -np.sort(-np.partition(values, -width, axis=1)[:, -width:], axis=1)
+    last = np.take_along_axis(largest, np.clip(n - 1, 0, width - 1)[:, None], axis=1)
     above, ties = values > last, values == last
-    room = n - above.sum(1, keepdims=True)
-    return np.asarray((above | (ties & (ties.cumsum(1) <= room))) & (values > 0))
+    room = n[:, None] - above.sum(1, keepdims=True)
+    return np.asarray((above | (ties & (ties.cumsum(1) <= room))) & (values > 0) & (n[:, None] > 0))
 
 
 def pick_negatives(negatives: Negatives, order: npt.NDArray[np.int64], *, hard: int, random: int) -> BoolArray:

@@ -82,13 +82,19 @@ def activity(maxima: WindowMaxima, *, features: IntArray, window: IntArray) -> F
     return dense
 
 
-def neighbor_fires(fires: BoolArray, neighbors: IntArray) -> BoolArray:
-    """Whether any of a feature's neighbors fires: `fires` [g, m], `neighbors` [f, k] rows of it (-1 for none)."""
-    feature, place = np.nonzero(neighbors >= 0)
-    adjacency = sparse.csr_matrix(
-        (np.ones(len(feature), np.float32), (feature, neighbors[feature, place])), shape=(len(neighbors), len(fires))
-    )
-    return np.asarray((adjacency @ sparse.csr_matrix(fires, dtype=np.float32)).toarray() > 0)
+def neighbor_fires(fires: BoolArray, neighbors: IntArray, *, silent: BoolArray, wanted: int) -> BoolArray:
+    """Whether a neighbor of a feature fires: [f, m].
+
+    `fires` [g, m]; `neighbors` [f, k] rows of it, the nearest first, -1 for none; `silent` [f, m] the windows asked
+    about. Only as many neighbors count as it takes to find `wanted` of these: farther ones are easier negatives, and
+    several busy neighbors together fire nearly everywhere.
+    """
+    found = np.zeros(silent.shape, dtype=np.bool_)
+    for column in neighbors.T:
+        short = np.flatnonzero(((found & silent).sum(1) < wanted) & (column >= 0))
+        if len(short):
+            found[short] |= fires[column[short]]
+    return found
 
 
 def weigh_terms(incidence: sparse.csr_matrix) -> sparse.csr_matrix:

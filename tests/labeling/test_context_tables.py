@@ -13,9 +13,9 @@ from scipy import sparse
 
 from labeling.codes import Codes, read_codes, save_codes
 from labeling.context_tables import ContextTables, build_tables, feature_tables, panel_table, prepare_pool
-from labeling.contexts import QUOTAS, share_out
+from labeling.contexts import QUOTAS, STRATUM_CODE, share_out, stratify_silent
 from labeling.feature_table import FeatureTable, describe_features
-from labeling.hard_negatives import contains_top_token
+from labeling.hard_negatives import contains_top_token, neighbor_fires
 from labeling.sampler import SamplerState, empty_state, update
 from labeling.types import SPLITS, IntArray, Windows
 
@@ -149,6 +149,23 @@ def test_a_neighbor_fires_in_hard_neighbor_windows() -> None:
     fires = world().largest > world().table.tau[:, None]
     for feature, window in rows("hard_neighbor").select("feature", "window_id").iter_rows():
         assert fires[NEIGHBORS[feature], window].any()
+
+
+def test_only_as_many_neighbors_count_as_are_needed() -> None:
+    fires = np.array([[True, False, False], [False, True, False], [False, False, True]])
+    found = neighbor_fires(fires, np.array([[0, 1, 2], [2, -1, -1]]), silent=np.ones((2, 3), bool), wanted=2)
+    assert found.tolist() == [[True, True, False], [False, False, True]]
+
+
+def test_a_small_split_keeps_random_windows() -> None:
+    silent = stratify_silent(
+        np.zeros((1, 40), bool),
+        has_top_token=np.zeros((1, 40), bool),
+        neighbor_fires=np.zeros((1, 40), bool),
+        similarity=np.linspace(0.1, 1, 40, dtype=np.float32)[None],
+        silent=np.array([40]),
+    )
+    assert (silent.stratum == STRATUM_CODE["hard_text"]).nonzero()[1].tolist() == list(range(30, 40))
 
 
 def test_populations_of_all_strata_add_up_to_the_split() -> None:
