@@ -300,6 +300,10 @@ def database_errors(file: Path) -> Iterator[None]:
         duckdb.InternalException,
     ) as error:
         raise file_error(file, one_line(error)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # how DuckDB passes Ctrl-C on
+            raise KeyboardInterrupt from error
+        raise
 
 
 def file_error(file: Path, message: str) -> FeatlasError:

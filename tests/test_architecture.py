@@ -217,7 +217,7 @@ def test_folders_of_modules_are_packages_and_other_files_are_listed_to_be_instal
 
 def test_help_is_shown_without_importing_anything_heavy() -> None:
     program = (
-        "import sys; from flows.cli import main; main(['--help'], standalone_mode=False); "
+        "import sys; from flows.cli import featlas; featlas(['--help'], standalone_mode=False); "
         f"heavy = sorted(set({HEAVY!r}) & set(sys.modules)); sys.exit(f'imported: {{heavy}}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

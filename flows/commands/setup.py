@@ -19,3 +19,56 @@ def init(path: Path, force: bool) -> None:
         raise UsageError(f"{path} exists already. Name another file, or use --force to overwrite it.")
     path.write_text(default_config_text(), encoding="utf-8")
     click.echo(f"{path} is written. Change what you need, then: featlas run --config {path}", err=True)
+
+
+@click.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--model", default="embedded/minilm", show_default=True, help="Folder, hub id or embedded/... name.")
+@click.option("--hook", default="encoder.layer.2", show_default=True, help="Module whose output is read.")
+@click.option("--corpus", default="embedded", show_default=True, help="Kind of corpus, such as embedded or files.")
+@click.option("--path", help="Where the text is, for a corpus that has a place.")
+@click.option("--max-tokens", type=int, help="Tokens to read. Default: the whole corpus.")
+@click.option("--n-features", type=int, default=2048, show_default=True, help="Width of the dictionary.")
+@click.option("--k", type=int, default=16, show_default=True, help="Features kept for each token.")
+@click.option("--steps", type=int, default=4000, show_default=True, help="Steps of 2,048 tokens.")
+@click.option("--learning-rate", type=float, default=6e-3, show_default=True, help="Of Adam, at its highest.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--threads", type=int, help="CPU threads. Default: the idle ones, two at most.")
+def train_dictionary(
+    output: Path,
+    model: str,
+    hook: str,
+    corpus: str,
+    path: str | None,
+    max_tokens: int | None,
+    n_features: int,
+    k: int,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Train a TopK dictionary on a model's activations and write it to OUTPUT, a folder or a .safetensors file.
+
+    Without options this rebuilds the dictionary that comes with Featlas: about ten minutes on two idle cores and 2 GB
+    of memory. The card beside the weights says what it was made from and how well it does on held-out documents.
+    """
+    from flows.progress import terminal_progress
+    from labeling import corpora
+    from labeling.registry import create
+    from labeling.topk_trainer import TrainingSettings
+    from labeling.training import train_dictionary as train
+
+    progress = terminal_progress()
+    card = train(
+        model=model,
+        hook=hook,
+        corpus=create(corpora, corpus, kind="corpus", path=path),
+        output=output,
+        settings=TrainingSettings(n_features=n_features, k=k, steps=steps, learning_rate=learning_rate, seed=seed),
+        max_tokens=max_tokens,
+        threads=threads,
+        progress=lambda what, done, total: progress.advance(what, done=done, total=total, unit="tokens or steps"),
+    )
+    explained, dead = card["variance_explained_held_out"], card["dead_share"]
+    click.echo(f"{output}: {explained:.1%} of variance explained on held-out documents, {dead:.1%} of features dead")
