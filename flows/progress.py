@@ -28,8 +28,10 @@ class Progress:
             self._draw(name, done, total, unit)
             return
         now = self.clock()
-        if done >= total or name != self._name or now - self._last >= SECONDS_BETWEEN_LINES:
+        if name != self._name:
             self._name, self._last = name, now
+        if done >= total or now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
             self.write(f"{name}: {min(done, total):,} of {total:,} {unit}")
 
     def say(self, text: str) -> None:
