@@ -17,7 +17,6 @@ import numpy.typing as npt
 from labeling.types import JSON, IntArray, Windows
 
 FloatVector = npt.NDArray[np.float64]
-IntTokens = npt.NDArray[np.int32]
 VERSION = "1"
 """Part of every score: raise it when the same pattern gives other grades."""
 MAX_RATE = 0.98
@@ -59,56 +58,82 @@ class Pattern:
         )
 
 
+UNKNOWN = -2
+"""Number of a word that the windows do not have: equal to no token, nor to padding."""
 ANYTHING = Pattern(rules=(), context=(), base_rate=0.5)
 """Fires on every token: the program of a label that is true of all text."""
 
 
 def match_rates(pattern: Pattern, windows: Windows, rows: IntArray) -> FloatVector:
     """Rate of the rule that matches each position: [n, width]; 0 on padding."""
-    tokens = windows.tokens[rows]
-    index = windows.token_index
-    table = np.full(len(windows.vocabulary) + 1, pattern.base_rate)
-    table[-1] = 0.0  # padding is token -1
-    beside = []
-    for rule in pattern.rules:
-        if rule.left is not None or rule.right is not None:
-            beside.append(rule)
-        elif rule.token in index:
-            table[index[rule.token]] = rule.rate
-    rates = table[tokens]
-    if beside:
-        _match_beside(rates, beside, tokens, index)
-    return rates
-
-
-def _match_beside(rates: FloatVector, rules: Sequence[Rule], tokens: IntTokens, index: Mapping[str, int]) -> None:
-    """Write the rates of rules that ask for a neighbor. Only positions of their tokens are looked at."""
-    asked = np.zeros(len(index) + 1, dtype=np.bool_)
-    asked[[index.get(rule.token, -1) for rule in rules]] = True
-    asked[-1] = False  # padding, and tokens that these windows do not have
-    row, column = np.nonzero(asked[tokens])
-    here = tokens[row, column]
-    padded = np.full((tokens.shape[0], tokens.shape[1] + 2), -2, dtype=tokens.dtype)
-    padded[:, 1:-1] = tokens
-    left, right = padded[row, column], padded[row, column + 2]
-    found = rates[row, column]
-    for rule in rules:
-        matches = here == index.get(rule.token, -3)
-        if rule.left is not None:
-            matches &= left == index.get(rule.left, -3)
-        if rule.right is not None:
-            matches &= right == index.get(rule.right, -3)
-        found[matches] = rule.rate
-    rates[row, column] = found
+    return _rates(pattern)[_match_rules(pattern, windows, rows)]
 
 
 def log_odds(pattern: Pattern, windows: Windows, rows: IntArray) -> FloatVector:
     """How likely each window is to fire, as log odds [n]: comparable across features, not yet calibrated."""
-    rates = np.minimum(match_rates(pattern, windows, rows), MAX_RATE)
-    silent = np.log1p(-rates).sum(1)
+    # the logarithm of a few rates, not of every position's
+    silent = np.log1p(-np.minimum(_rates(pattern), MAX_RATE))[_match_rules(pattern, windows, rows)].sum(1)
     chance = -np.expm1(silent)
     logit = np.log(np.maximum(chance, 1e-6)) - silent
     return np.asarray(logit + context_weight(pattern.context, windows, rows))
+
+
+PADDING, NO_RULE, FIRST_RULE = 0, 1, 2
+"""What matches a position: nothing, because no token stands there; no rule; or a rule, counted from here."""
+
+
+def _rates(pattern: Pattern) -> FloatVector:
+    return np.array([0.0, pattern.base_rate, *(rule.rate for rule in pattern.rules)])
+
+
+def _match_rules(pattern: Pattern, windows: Windows, rows: IntArray) -> IntArray:
+    """What matches each position, as numbers into `_rates`: [n, width]."""
+    tokens, index = windows.tokens[rows], windows.token_index
+    table = np.full(len(windows.vocabulary) + 1, NO_RULE)
+    table[-1] = PADDING  # padding is token -1
+    beside: dict[int, list[int]] = {}
+    for number, rule in enumerate(pattern.rules):
+        if rule.token in index and rule.left is None and rule.right is None:
+            table[index[rule.token]] = FIRST_RULE + number
+        elif rule.token in index:
+            beside.setdefault(index[rule.token], []).append(number)
+    matched = table[tokens]
+    if beside:
+        _match_beside(matched, pattern.rules, beside, tokens, index)
+    return matched
+
+
+def _match_beside(
+    matched: IntArray,
+    rules: Sequence[Rule],
+    beside: Mapping[int, Sequence[int]],
+    tokens: npt.NDArray[np.int32],
+    index: Mapping[str, int],
+) -> None:
+    """Write the rules that ask for a neighbor where it stands. `beside` has their numbers by the token they are for.
+
+    Only positions of those tokens are looked at, each rule at those of its own token.
+    """
+    asked = np.zeros(len(index) + 1, dtype=np.uint16)
+    asked[list(beside)] = np.arange(1, len(beside) + 1)
+    asked[-1] = 0  # padding
+    group = asked[tokens].ravel()
+    place = np.flatnonzero(group)
+    place = place[np.argsort(group[place], kind="stable")]  # 16 bits are sorted by counting
+    ends = np.bincount(group[place], minlength=len(beside) + 1).cumsum()
+    padded = np.full((tokens.shape[0], tokens.shape[1] + 2), -1, dtype=tokens.dtype)
+    padded[:, 1:-1] = tokens
+    here = place + 2 * (place // tokens.shape[1]) + 1
+    left, right = padded.ravel()[here - 1], padded.ravel()[here + 1]
+    flat = matched.reshape(-1)
+    for number, rule_numbers in enumerate(beside.values()):
+        span = slice(ends[number], ends[number + 1])
+        for rule in rule_numbers:
+            fits = np.ones(ends[number + 1] - ends[number], dtype=np.bool_)
+            for asked_for, side in ((rules[rule].left, left), (rules[rule].right, right)):
+                if asked_for is not None:
+                    fits &= side[span] == index.get(asked_for, UNKNOWN)
+            flat[place[span][fits]] = FIRST_RULE + rule
 
 
 def context_weight(context: Sequence[tuple[str, float]], windows: Windows, rows: IntArray) -> FloatVector:

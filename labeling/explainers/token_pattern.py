@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,12 @@ FloatVector = npt.NDArray[np.float64]
 
 MAX_TOKENS = 40
 MAX_NEIGHBOR_RULES = 40
+MAX_RULES_A_TOKEN = 8
+"""Rules for one token and one side of it."""
+MIN_PAIRS = 3
+"""Pairs of tokens that stand together less often get no rule of their own."""
+MIN_GAIN = 0.5
+"""Positions that a rule for a pair must predict better to be worth stating."""
 MAX_CONTEXT_WORDS = 30
 RATE_PRIOR = 1.0
 """Occurrences that a token's prior rate counts as."""
@@ -119,12 +126,20 @@ def _token_rules(evidence: Evidence, firing: Firing) -> dict[int, Rule]:
     """The tokens with most firing, each with the share of its occurrences that fire."""
     mass = np.bincount(firing.token, weights=firing.weight, minlength=len(evidence.windows.vocabulary))
     prior = evidence.feature.firing_rate
-    best = np.argsort(-mass, kind="stable")[:MAX_TOKENS]
+    best = largest(mass, MAX_TOKENS)
     best = best[mass[best] > 0]
     counts = evidence.background.token_counts
     rates = (mass[best] + RATE_PRIOR * prior) / (counts[best] + RATE_PRIOR)
     words = evidence.windows.vocabulary
     return {int(t): Rule(words[t], _rounded(rate)) for t, rate in zip(best, rates, strict=True)}
+
+
+def largest(values: npt.NDArray[Any], n: int) -> IntArray:
+    """Places of the `n` largest values, descending; of equal ones the first. Without sorting all of them."""
+    if len(values) <= n:
+        return np.argsort(-values, kind="stable")
+    hopeful = np.flatnonzero(values >= np.partition(values, -n)[-n])
+    return np.asarray(hopeful[np.argsort(-values[hopeful], kind="stable")[:n]])
 
 
 def _rounded(rate: float) -> float:
@@ -141,30 +156,33 @@ def _base_rate(evidence: Evidence, firing: Firing, rules: Mapping[int, Rule]) ->
 
 def _neighbor_rules(evidence: Evidence, firing: Firing, tokens: Mapping[int, Rule]) -> tuple[Rule, ...]:
     """Where the token on the left or right changes the rate most, counted in firing windows."""
-    found: list[tuple[float, Rule]] = []
-    index = positions_of(evidence.windows)
-    words = evidence.windows.vocabulary
-    for token, rule in tokens.items():
-        row, column = index.of(token)
-        if len(row) < 5 or rule.rate > 0.9:
-            continue
-        fires = firing.token == token
-        for side, (there, here) in enumerate(
-            zip(neighbor_tokens(evidence.windows, row, column), (firing.left, firing.right), strict=True)
-        ):
-            counted = np.bincount(there[there >= 0], minlength=len(words))
-            mass = np.bincount(
-                here[fires & (here >= 0)], weights=firing.weight[fires & (here >= 0)], minlength=len(words)
-            )
-            near = np.flatnonzero(counted >= 3)
-            rate = (mass[near] + NEIGHBOR_PRIOR * rule.rate) / (counted[near] + NEIGHBOR_PRIOR)
-            gain = counted[near] * np.abs(np.minimum(rate, MAX_RATE) - rule.rate)
-            for place in np.argsort(-gain, kind="stable")[:8]:
-                other, value = words[near[place]], _rounded(rate[place])
-                sides = {"left": other} if side == 0 else {"right": other}
-                found.append((float(gain[place]), Rule(rule.token, value, **sides)))
-    found.sort(key=lambda item: (-item[0], item[1].token, item[1].left or "", item[1].right or ""))
-    return tuple(rule for gain, rule in found[:MAX_NEIGHBOR_RULES] if gain >= 0.5)[::-1]
+    words, found = evidence.windows.vocabulary, list[tuple[float, str, str, str, float]]()
+    for side, pairs, here in zip(
+        ("left", "right"), pairs_of(evidence.windows), (firing.left, firing.right), strict=True
+    ):
+        open_tokens = [t for t, rule in tokens.items() if pairs.occurrences[t] >= 5 and rule.rate <= 0.9]
+        place = pairs.of(np.array(open_tokens, dtype=np.int64))
+        token, other, counted = pairs.token[place], pairs.neighbor[place], pairs.count[place]
+        base = np.zeros(len(words))
+        base[open_tokens] = [tokens[t].rate for t in open_tokens]
+        rate = (pairs.mass(firing.token, here, firing.weight)[place] + NEIGHBOR_PRIOR * base[token]) / (
+            counted + NEIGHBOR_PRIOR
+        )
+        gain = np.asarray(counted * np.abs(np.minimum(rate, MAX_RATE) - base[token]), dtype=np.float64)
+        for i in _best_of_each(token, gain):
+            here_and_there = (words[other[i]], "") if side == "left" else ("", words[other[i]])
+            found.append((-float(gain[i]), words[token[i]], *here_and_there, float(rate[i])))
+    return tuple(
+        Rule(token, _rounded(rate), left=left or None, right=right or None)
+        for _, token, left, right, rate in sorted(found)[:MAX_NEIGHBOR_RULES]
+    )[::-1]
+
+
+def _best_of_each(token: IntArray, gain: FloatVector) -> IntArray:
+    """Pairs worth a rule: those of each token with the largest gain, 8 at most. `token` has equal ones together."""
+    order = np.lexsort((-gain, token))
+    rank = np.arange(len(order)) - np.searchsorted(token[order], token[order])
+    return np.asarray(order[(rank < MAX_RULES_A_TOKEN) & (gain[order] >= MIN_GAIN)])
 
 
 def _context_words(evidence: Evidence, firing: Firing, rules: Pattern) -> tuple[tuple[str, float], ...]:
@@ -178,32 +196,52 @@ def _context_words(evidence: Evidence, firing: Firing, rules: Pattern) -> tuple[
     seen = stands[firing.window_row].T @ firing.window_weight
     weight = np.log((seen + WORD_PRIOR) / (expected + WORD_PRIOR))
     gain = np.abs(weight) * (seen + expected)
-    best = np.argsort(-gain, kind="stable")[:MAX_CONTEXT_WORDS]
+    best = largest(gain, MAX_CONTEXT_WORDS)
     clipped = np.clip(weight, -MAX_WORD_WEIGHT, MAX_WORD_WEIGHT)
     return tuple((windows.vocabulary[i], round(float(clipped[i]), 3)) for i in best if abs(weight[i]) > 0.1)
 
 
 @dataclass(frozen=True)
-class Positions:
-    """Where each token of the vocabulary stands."""
+class Pairs:
+    """How often each token stands beside each other one, on one side of it: pairs counted at least MIN_PAIRS times."""
 
-    row: IntArray
-    column: IntArray
-    offset: IntArray  # [vocabulary + 1]
+    token: IntArray  # [p] ascending
+    neighbor: IntArray  # [p] ascending within a token
+    count: IntArray  # [p] windows' positions
+    occurrences: IntArray  # [vocabulary] positions of each token, with and without a neighbor
 
-    def of(self, token: int) -> tuple[IntArray, IntArray]:
-        span = slice(self.offset[token], self.offset[token + 1])
-        return self.row[span], self.column[span]
+    def of(self, tokens: IntArray) -> IntArray:
+        """Places of the pairs of some tokens, ascending."""
+        wanted = np.zeros(len(self.occurrences), dtype=np.bool_)
+        wanted[tokens] = True
+        return np.flatnonzero(wanted[self.token])
+
+    def mass(self, token: IntArray, neighbor: IntArray, weight: FloatVector) -> FloatVector:
+        """Total weight of each pair, [p]; `neighbor` is -1 where there is none."""
+        size = len(self.occurrences)
+        keys = self.token * size + self.neighbor
+        seen = token * size + neighbor
+        place = np.searchsorted(keys, seen)
+        known = (neighbor >= 0) & (place < len(keys))
+        known[known] = keys[place[known]] == seen[known]
+        return np.bincount(place[known], weights=weight[known], minlength=len(keys)).astype(np.float64)
 
 
 @lru_cache(maxsize=2)
-def positions_of(windows: Windows) -> Positions:
-    """Index of all tokens of the windows; made once for all features."""
+def pairs_of(windows: Windows) -> tuple[Pairs, Pairs]:
+    """Pairs of each token with the one on its left, and on its right; made once for all features."""
+    size = len(windows.vocabulary)
     row, column = np.nonzero(windows.tokens >= 0)
-    token = windows.tokens[row, column]
-    order = np.argsort(token, kind="stable")
-    offset = np.searchsorted(token[order], np.arange(len(windows.vocabulary) + 1))
-    return Positions(row[order], column[order], offset)
+    token = windows.tokens[row, column].astype(np.int64)
+    occurrences = np.bincount(token, minlength=size)
+
+    def count(neighbor: IntArray) -> Pairs:
+        keys, counts = np.unique((token * size + neighbor)[neighbor >= 0], return_counts=True)
+        often = counts >= MIN_PAIRS
+        return Pairs(keys[often] // size, keys[often] % size, counts[often], occurrences)
+
+    left, right = neighbor_tokens(windows, row, column)
+    return count(left), count(right)
 
 
 @lru_cache(maxsize=2)
