@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from labeling import llm
 from labeling.assets import asset
 from labeling.config import Config
+from labeling.errors import unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.llm import ask, connect
 from labeling.llm._prices import Prices, load_prices
+from labeling.registry import names
 from labeling.types import Completion, LLMRequest, LLMResult
 from labeling.workspace import Workspace
 
@@ -58,6 +61,13 @@ class Sent:
 
 def llm_settings(config: Config) -> LLMSettings:
     return LLMSettings(config.llm.base_url, config.llm.max_in_flight, config.llm.timeout_seconds)
+
+
+def check_provider(model: str | None) -> None:
+    """Raise UsageError when the provider of `provider/model` is not known. Needs no key and connects to nothing."""
+    provider = (model or "").partition("/")[0]
+    if model is not None and provider not in names(llm):
+        raise unknown_name("language model provider", provider, names(llm))
 
 
 def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings) -> Sent:

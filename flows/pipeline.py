@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from flows.llm import Usage
+from flows.llm import Usage, check_provider
 from flows.session import Session
 
 Stage = Literal["sample", "label", "score", "cluster", "report"]
@@ -50,6 +50,7 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     Later stages need what earlier ones wrote; `sample` is always looked at, and skipped when it is complete.
     """
     times = StageTimes({})
+    check_names(session, stages)
     from flows.stages.sample import sample_all
 
     samples = times.measure("sample", lambda: sample_all(session))
@@ -82,3 +83,20 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
         session.n_reused,
         session.n_sent_again,
     )
+
+
+def check_names(session: Session, stages: Sequence[Stage]) -> None:
+    """Raise UsageError for explainers, scorers and model providers that don't exist, before anything is computed."""
+    config = session.config
+    if "label" in stages:
+        from flows.stages.label import choose_explainer
+
+        check_provider(config.label.model)
+        for name in config.label.explainer:
+            choose_explainer(session, name)
+    if "score" in stages:
+        from flows.stages.judge import ScorerChoice, make_scorer
+
+        check_provider(config.score.model)
+        for name in config.score.scorers:
+            make_scorer(ScorerChoice(name, config.score.model))

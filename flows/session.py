@@ -16,6 +16,7 @@ import polars as pl
 from flows.llm import Usage
 from flows.progress import Progress
 from flows.shards import ShardRunner, run_serially
+from labeling import evidence
 from labeling.config import Config
 from labeling.errors import FeatlasError
 from labeling.store import Store
@@ -42,6 +43,13 @@ class Session:
     def now(self) -> datetime:
         """UTC, without a time zone, as the store keeps times."""
         return _now()
+
+    def record_evidence(self, table: str, key: str, shard: int) -> None:
+        """Record a finished file of a large table, if there is one, so that `featlas doctor` knows whose it is."""
+        file = evidence.shard_file(self.workspace, table, key, shard)
+        if file.exists():
+            rows = int(pl.scan_parquet(file, glob=False).select(pl.len()).collect().item())
+            self.store.finish_shard(table, key, shard, rows=rows, file=file)
 
     def count_requests(self, usage: Usage, n_reused: int, n_sent_again: int) -> None:
         """Add what a shard asked language models."""

@@ -240,11 +240,3 @@ def disk_error(path: Path, error: OSError) -> FeatlasError:
         f"{path} cannot be written: {error.strerror or error}. Everything stored before is still there. "
         "Make room on the disk or the folder writable, then run the same command again; it resumes."
     )
-
-
-def remove_other_shards(workspace: Workspace, table: str, key: str, shards: list[int]) -> None:
-    """Delete a key's shards that are not among `shards`: what an earlier run wrote for features no longer chosen."""
-    kept = {shard_file(workspace, table, key, shard) for shard in shards}
-    for file in shard_files(workspace, table, key):
-        if file not in kept:
-            file.unlink()

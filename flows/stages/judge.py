@@ -29,6 +29,9 @@ from labeling.types import Contexts, Grades, IntArray, JudgeTask, Label, LLMRequ
 from labeling.windows import load_windows
 from labeling.workspace import Workspace
 
+LABEL_KEY = ["feature", "control", "explanation_id"]
+"""What tells one label that is judged from another."""
+
 
 @dataclass(frozen=True)
 class ScorerChoice:
@@ -101,17 +104,26 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         for row, contexts in _labels_with_contexts(job, "score", windows)
     ]
     sent = send(job.root, [request for item in asked for request in item.requests], job.llm)
-    frames, lost, place = [], Counter[str](), 0
+    frames, lost, place = [_judged_before(job)], Counter[str](), 0
     for item in asked:
         span = slice(place, place + len(item.requests))
         place += len(item.requests)
         grades = scorer.parse(item.task, windows, sent.results[span])
         frames.append(_judgments(job, item, grades, windows, sent.keys[span]))
         lost.update(reason for reason in grades.reasons if reason is not None)
-    frame = pl.concat(frames) if frames else evidence.JUDGMENTS.schema.to_frame()
+    frame = pl.concat(frames)
     evidence.write_shard(workspace, "judgments", job.group, job.shard, frame)
     spent = usage([request for item in asked for request in item.requests], sent.results)
     return JudgeResult(len(frame), dict(lost), spent, sent.n_reused, sent.n_sent_again)
+
+
+def _judged_before(job: JudgeShard) -> pl.DataFrame:
+    """Judgments of the range that earlier runs made of other labels; scores rest on them, so they stay."""
+    file = evidence.shard_file(Workspace(job.root), "judgments", job.group, job.shard)
+    if not file.exists():
+        return evidence.JUDGMENTS.schema.to_frame()
+    now = pl.read_parquet(job.labels).select(LABEL_KEY)
+    return pl.read_parquet(file, glob=False).join(now, on=LABEL_KEY, how="anti", nulls_equal=True)
 
 
 def _labels_with_contexts(job: JudgeShard, split: Split, windows: Windows) -> list[tuple[dict[str, Any], Contexts]]:

@@ -76,7 +76,7 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
         )
         pending = []
         if len(frame):
-            evidence.write_shard(session.workspace, "windows", corpus_id, shard, frame)
+            session.store.save_shard("windows", corpus_id, shard, frame)
             counts.append(count_tokens(frame))
             n_windows += len(frame)
             shard += 1

@@ -227,7 +227,8 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
     ]
     for job, tokens in session.runner(context_shard, jobs, name="contexts"):
         store.save("feature_tokens", tokens)
-        store.finish_shard("contexts", sample.sample_id, job.shard, rows=job.last - job.first)
+        for table_name in ("panel", "panel_activity", "contexts"):  # contexts last: its row says the shard is complete
+            session.record_evidence(table_name, sample.sample_id, job.shard)
         session.progress.advance(
             f"contexts {sample.feature_set.name}", done=job.last, total=state.n_features, unit="features"
         )

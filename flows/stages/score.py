@@ -19,7 +19,7 @@ from evals.scorers import Scorer
 from flows.llm import Usage, llm_settings, usage_of
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
-from flows.stages.judge import GRADES, JudgeShard, ScorerChoice, grade_select, judge_shard, make_scorer
+from flows.stages.judge import GRADES, LABEL_KEY, JudgeShard, ScorerChoice, grade_select, judge_shard, make_scorer
 from flows.stages.label import ExplainerChoice, choose_explainer, make_explainer
 from flows.stages.sample import Sample, decoder_neighbors
 from flows.stages.select_features import select_features
@@ -109,12 +109,12 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         session.count_requests(result.usage, result.n_reused, result.n_sent_again)
         session.count_failures("score", result.lost)
         complete = complete and not result.lost  # lost answers are asked for again by the next run
+        session.record_evidence("judgments", judging.group, job.shard)
         if not result.lost:
             session.store.finish_shard("judge", key, job.shard, rows=result.n_judgments)
         session.progress.advance(
             f"judge {name}", done=job.last, total=judging.sample.feature_set.n_features, unit="features"
         )
-    evidence.remove_other_shards(session.workspace, "judgments", judging.group, [job.shard for job in jobs])
     _save_scores(session, judging, scorer, labels, facts)
     if complete:
         session.store.finish_shard("score", key, 0, rows=len(labels))
@@ -281,7 +281,7 @@ def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.
             table = _score_part(session, judging, scorer, part, facts, control)
             session.store.save("scores", _score_rows(session, judging, scorer, part, table, control))
             tables.append(table)
-        used = usage_of(session.workspace, _request_keys(session, judging, control))
+        used = usage_of(session.workspace, _request_keys(session, judging, own))
         session.store.save("score_groups", _group_rows(session, judging, join_tables(tables), used, control))
 
 
@@ -295,8 +295,7 @@ def _score_part(
 ) -> MetricTable:
     features = labels["feature"].to_list()
     grades = (
-        evidence.scan(session.workspace, "judgments", judging.group)
-        .filter(_same_control(control) & pl.col("feature").is_in(features))
+        _judgments_of(session, judging, labels)
         .select("feature", "window_id", pl.col("probability").alias("value"))
         .collect()
     )
@@ -316,13 +315,16 @@ def _score_part(
     )
 
 
-def _same_control(control: str | None) -> pl.Expr:
-    return pl.col("control").is_null() if control is None else pl.col("control") == control
+def _request_keys(session: Session, judging: Judging, labels: pl.DataFrame) -> list[str]:
+    asked = _judgments_of(session, judging, labels).select(pl.col("request_key").drop_nulls().unique())
+    return asked.collect()["request_key"].to_list()
 
 
-def _request_keys(session: Session, judging: Judging, control: str | None) -> list[str]:
-    keys = evidence.scan(session.workspace, "judgments", judging.group).filter(_same_control(control))
-    return keys.select(pl.col("request_key").drop_nulls().unique()).collect()["request_key"].to_list()
+def _judgments_of(session: Session, judging: Judging, labels: pl.DataFrame) -> pl.LazyFrame:
+    """Judgments of exactly these labels; the same file may hold those of labels that earlier runs chose."""
+    wanted = labels.select(LABEL_KEY).cast({name: LABELS[name] for name in LABEL_KEY})
+    judged = evidence.scan(session.workspace, "judgments", judging.group)
+    return judged.join(wanted.lazy(), on=LABEL_KEY, how="semi", nulls_equal=True)
 
 
 def _score_rows(
