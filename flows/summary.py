@@ -66,14 +66,14 @@ class Summary:
         """One line a label, true or control, with the columns people compare."""
         if self.scores.is_empty():
             return []
-        wide = self.scores.pivot(
-            on="metric", index=["feature_set", "explainer", "scorer", "label", "n_features"], values="mean"
-        )
+        names = ["feature_set", "explainer", "scorer", "label"]
+        most = self.scores.group_by(names).agg(pl.col("n_features").max())
+        wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names)
         present = [metric for metric in MAIN_METRICS if metric in wide.columns]
+        order = ["true label", "shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
+        wide = wide.sort("feature_set", "explainer", "scorer", pl.col("label").replace_strict(order, range(len(order))))
         lines = [f"{'mean over features':<46}{'n':>6}" + "".join(f"{metric:>17}" for metric in present)]
-        for row in wide.sort("feature_set", "explainer", "scorer", "label", descending=[False] * 3 + [True]).iter_rows(
-            named=True
-        ):
+        for row in wide.iter_rows(named=True):
             name = f"{row['explainer']} / {row['scorer']}: {row['label']}"
             cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
             lines.append(f"{name:<46}{row['n_features']:>6}{cells}")
