@@ -10,23 +10,28 @@ from labeling.types import SPLITS, Background, Contexts, FeatureInfo, Windows
 
 def read_contexts(frame: pl.DataFrame, windows: Windows) -> dict[int, Contexts]:
     """Contexts of each feature. `frame` holds rows of the table `contexts` of one split."""
-    parts = frame.partition_by("feature", maintain_order=True)
-    return {int(part["feature"][0]): _contexts(part, windows) for part in parts}
+    # all columns at once, then slices of the arrays: a frame for each feature takes ten times as long
+    frame = frame.sort("feature", maintain_order=True)
+    every = _contexts(frame, windows)
+    features, starts = np.unique(frame["feature"].to_numpy(), return_index=True)
+    ends = np.append(starts, len(frame))[1:]
+    rows = (np.arange(start, end) for start, end in zip(starts, ends, strict=True))
+    return {int(feature): every.take(these) for feature, these in zip(features, rows, strict=True)}
 
 
-def _contexts(part: pl.DataFrame, windows: Windows) -> Contexts:
-    activations = np.zeros((len(part), windows.width), dtype=np.float32)
-    lengths = part["positions"].list.len().to_numpy()
-    row = np.repeat(np.arange(len(part)), lengths)
+def _contexts(frame: pl.DataFrame, windows: Windows) -> Contexts:
+    activations = np.zeros((len(frame), windows.width), dtype=np.float32)
+    lengths = frame["positions"].list.len().to_numpy()
+    row = np.repeat(np.arange(len(frame)), lengths)
     if len(row):
-        flat = part.filter(pl.col("positions").list.len() > 0)
+        flat = frame.filter(pl.col("positions").list.len() > 0)
         activations[row, flat["positions"].explode().to_numpy()] = flat["activations"].explode().to_numpy()
     return Contexts(
-        row=windows.rows_of(part["window_id"].to_numpy()),
-        stratum=np.array(part["stratum"].to_list(), dtype=np.str_),
-        population=part["population"].to_numpy(),
-        sampled=part["sampled"].cast(pl.Int64).to_numpy(),
-        max_activation=part["max_activation"].to_numpy(),
+        row=windows.rows_of(frame["window_id"].to_numpy()),
+        stratum=np.array(frame["stratum"].to_list(), dtype=np.str_),
+        population=frame["population"].to_numpy(),
+        sampled=frame["sampled"].cast(pl.Int64).to_numpy(),
+        max_activation=frame["max_activation"].to_numpy(),
         activations=activations,
     )
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,22 @@ class _Asked:
     requests: tuple[LLMRequest, ...]
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """One label with the answers about it."""
+
+    asked: _Asked
+    grades: Grades
+    keys: Sequence[str]
+    """Keys of the requests that asked."""
+
+    def request_keys(self) -> Iterator[str | None]:
+        """The request of each judgment; None for offline scorers."""
+        if not self.grades.request:
+            return repeat(None, len(self.asked.task.rows))
+        return (None if request is None else self.keys[request] for request in self.grades.request)
+
+
 def make_scorer(choice: ScorerChoice) -> Scorer:
     """Make a scorer; offline ones are kept, because some load a model."""
     return _scorer(choice)
@@ -103,17 +120,19 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         _ask(row, contexts, panel, scorer, windows, job.epoch)
         for row, contexts in _labels_with_contexts(job, "score", windows)
     ]
-    sent = send(job.root, [request for item in asked for request in item.requests], job.llm)
-    frames, lost, place = [_judged_before(job)], Counter[str](), 0
+    requests = [request for item in asked for request in item.requests]
+    sent = send(job.root, requests, job.llm)
+    judged, lost, place = list[_Judged](), Counter[str](), 0
     for item in asked:
         span = slice(place, place + len(item.requests))
         place += len(item.requests)
         grades = scorer.parse(item.task, windows, sent.results[span])
-        frames.append(_judgments(job, item, grades, windows, sent.keys[span]))
+        judged.append(_Judged(item, grades, sent.keys[span]))
         lost.update(reason for reason in grades.reasons if reason is not None)
-    frame = pl.concat(frames)
+    frame = pl.concat([_judged_before(job), _judgments(job, judged, windows)])
     evidence.write_shard(workspace, "judgments", job.group, job.shard, frame)
-    spent = usage([request for item in asked for request in item.requests], sent.results)
+    once = {key: place for place, key in enumerate(sent.keys)}.values()  # two controls can ask the same question
+    spent = usage([requests[place] for place in once], [sent.results[place] for place in once])
     return JudgeResult(len(frame), dict(lost), spent, sent.n_reused, sent.n_sent_again)
 
 
@@ -171,47 +190,61 @@ def read_label(row: dict[str, Any]) -> Label | None:
     return Label(row["text"], json.loads(row["pattern"]) if row["pattern"] else None)
 
 
-def _judgments(job: JudgeShard, item: _Asked, grades: Grades, windows: Windows, keys: Sequence[str]) -> pl.DataFrame:
-    n = len(item.task.rows)
-    values = grades.values.astype(np.float64)
+def _judgments(job: JudgeShard, judged: Sequence[_Judged], windows: Windows) -> pl.DataFrame:
+    """All judgments of the range in one frame: a frame a label takes most of the time of judging offline."""
+    if not judged:
+        return evidence.JUDGMENTS.schema.to_frame()
+    values = np.concatenate([item.grades.values for item in judged]).astype(np.float64)
     probability = job.curve(values) if job.curve is not None else values
-    request = [None if not grades.request or (r := grades.request[i]) is None else keys[r] for i in range(n)]
-    answered = ~np.isnan(values)
-    return pl.DataFrame(
-        {
-            "sample_id": [job.sample_id] * n,
-            "feature": np.full(n, item.task.feature, np.int32),
-            "explanation_id": pl.Series([item.row["explanation_id"]] * n, dtype=pl.String),
-            "explainer": [job.explainer] * n,
-            "explainer_model": pl.Series([job.explainer_model] * n, dtype=pl.String),
-            "control": pl.Series([item.row["control"]] * n, dtype=pl.String),
-            "scorer": [job.scorer.name] * n,
-            "judge_model": pl.Series([make_scorer(job.scorer).model] * n, dtype=pl.String),
-            "epoch": np.full(n, job.epoch, np.int32),
-            "split": ["score"] * n,
-            "window_id": windows.window[item.task.rows],
-            "grade": pl.Series(values, dtype=pl.Float32).fill_nan(None),
-            "probability": pl.Series(probability, dtype=pl.Float32).fill_nan(None),
-            "state": np.where(answered, "answered", "lost"),
-            "reason": pl.Series(list(grades.reasons), dtype=pl.String),
-            "request_key": pl.Series(request, dtype=pl.String),
-        },
-        schema=evidence.JUDGMENTS.schema,
+    rows = np.concatenate([item.asked.task.rows for item in judged])
+    return _label_columns(judged).select(
+        pl.lit(job.sample_id).alias("sample_id"),
+        "feature",
+        "explanation_id",
+        pl.lit(job.explainer).alias("explainer"),
+        pl.lit(job.explainer_model, pl.String).alias("explainer_model"),
+        "control",
+        pl.lit(job.scorer.name).alias("scorer"),
+        pl.lit(make_scorer(job.scorer).model, pl.String).alias("judge_model"),
+        pl.lit(job.epoch, pl.Int32).alias("epoch"),
+        pl.lit("score").alias("split"),
+        pl.Series("window_id", windows.window[rows]),
+        pl.Series("grade", values, dtype=pl.Float32).fill_nan(None),
+        pl.Series("probability", probability, dtype=pl.Float32).fill_nan(None),
+        pl.Series("state", np.where(np.isnan(values), "lost", "answered"), dtype=pl.String),
+        pl.Series("reason", [reason for item in judged for reason in item.grades.reasons], dtype=pl.String),
+        pl.Series("request_key", [key for item in judged for key in item.request_keys()], dtype=pl.String),
     )
+
+
+def _label_columns(judged: Sequence[_Judged]) -> pl.DataFrame:
+    """What is known of the label of each judgment: feature, explanation_id, control."""
+    names = ("feature", "explanation_id", "control")
+    labels = pl.DataFrame(
+        {name: [item.asked.row[name] for item in judged] for name in names},
+        schema={name: evidence.JUDGMENTS.schema[name] for name in names},
+    )
+    return labels[np.repeat(np.arange(len(judged)), [len(item.asked.task.rows) for item in judged])]
 
 
 def grade_select(job: JudgeShard) -> pl.DataFrame:
     """Grade the features' own labels on the `select` split, for calibration: columns feature, window, value."""
     scorer, windows = make_scorer(job.scorer), split_windows(job.root, job.corpus_id, "select")
-    parts = [pl.DataFrame(schema=GRADES)]
+    feature, rows, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for row, contexts in _labels_with_contexts(job, "select", windows):
+        if row["control"] is not None:
+            continue
         item = _ask(row, contexts, np.zeros(0, np.int64), scorer, windows, job.epoch)
-        if row["control"] is None and scorer.accepts(item.task) is None:
-            grades = scorer.parse(item.task, windows, ())
-            feature = np.full(len(item.task.rows), row["feature"], np.int32)
-            columns = {"feature": feature, "window_id": windows.window[item.task.rows], "value": grades.values}
-            parts.append(pl.DataFrame(columns, schema=GRADES).with_columns(pl.col("value").fill_nan(None)))
-    return pl.concat(parts)
+        if scorer.accepts(item.task) is None:
+            feature.append(np.full(len(item.task.rows), row["feature"]))
+            rows.append(item.task.rows)
+            values.append(scorer.parse(item.task, windows, ()).values)
+    columns = {
+        "feature": np.concatenate(feature),
+        "window_id": windows.window[np.concatenate(rows)],
+        "value": np.concatenate(values),
+    }
+    return pl.DataFrame(columns, schema=GRADES).with_columns(pl.col("value").fill_nan(None))
 
 
 GRADES = pl.Schema({"feature": pl.Int32, "window_id": pl.Int64, "value": pl.Float32})
