@@ -44,7 +44,9 @@ def precision(rates: Rates, base: Float) -> Float:
 
 
 def f1(rates: Rates, base: Float) -> Float:
-    value: Float = 2 * base * rates.yes1 / (base * rates.yes1 + (1 - base) * rates.yes0 + base)
+    """NaN where nothing fires and the judge says yes to none."""
+    with np.errstate(invalid="ignore"):
+        value: Float = 2 * base * rates.yes1 / (base * rates.yes1 + (1 - base) * rates.yes0 + base)
     return value
 
 
