@@ -33,6 +33,8 @@ class Session:
     run_id: str
     progress: Progress
     runner: ShardRunner = run_serially
+    command: str = ""
+    started_at: datetime = field(default_factory=lambda: _now())
     failures: dict[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     n_reused: int = 0
@@ -57,6 +59,11 @@ class Session:
         self.n_reused += n_reused
         self.n_sent_again += n_sent_again
 
+    def record_end(self) -> None:
+        """State how the run ended, as far as it went: complete, or partial with what was lost."""
+        lost = ", ".join(f"{count} {reason}" for reason, count in sorted(self.failures.items()))
+        _record(self, state="partial" if self.failures else "complete", message=lost or None)
+
     def count_failures(self, kind: str, reasons: dict[str, int]) -> None:
         """Add items that failed, such as `{"timeout": 3}`; the run then ends as partial."""
         for reason, count in reasons.items():
@@ -71,32 +78,29 @@ def open_session(
     """Open the workspace for writing and record the run. Raise WorkspaceInUse when another process writes to it."""
     workspace = Workspace(root).create()
     with Store(workspace) as store:
-        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner)
-        started = _now()
-        _record(session, command, started, state="running")
+        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner, command)
+        _record(session, state="running")
         try:
             yield session
         except KeyboardInterrupt:
-            _record(session, command, started, state="interrupted")
+            _record(session, state="interrupted")
             raise
         except BaseException as error:
             text = str(error) if isinstance(error, FeatlasError) else type(error).__name__
-            _record(session, command, started, state="failed", message=text)
+            _record(session, state="failed", message=text)
             raise
-        state = "partial" if session.failures else "complete"
-        lost = ", ".join(f"{count} {reason}" for reason, count in sorted(session.failures.items()))
-        _record(session, command, started, state=state, message=lost or None)
+        session.record_end()
 
 
-def _record(session: Session, command: str, started: datetime, *, state: str, message: str | None = None) -> None:
+def _record(session: Session, *, state: str, message: str | None = None) -> None:
     config = session.config
     session.store.save(
         "runs",
         pl.DataFrame(
             {
                 "run_id": [session.run_id],
-                "command": [command],
-                "started_at": [started],
+                "command": [session.command],
+                "started_at": [session.started_at],
                 "finished_at": [None if state == "running" else _now()],
                 "state": [state],
                 "config": [json.dumps(config.as_json())],
