@@ -18,7 +18,7 @@ from labeling.types import IntArray
 
 NameSource = Literal["distinctive_words", "too_few_labels", "nothing_distinctive"]
 
-WORD = r"\w+|[^\w\s\"'`´‘’“”,;.]+"
+WORD = r"\w+|[^\w\s\"'`´‘’“”,;.…]+"
 """A word, or a run of signs such as `):` without the quotation marks and commas that labels are made with."""
 LIFT = 2.0
 """A word counts as distinctive when it is at least this many times as frequent in the cluster as outside."""
