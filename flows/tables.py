@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from labeling.exports import neutralize_cells
+from labeling.exports import neutralize_cells, without_controls
 
 Format = Literal["table", "csv", "json", "parquet"]
 
@@ -48,6 +48,6 @@ def _text(frame: pl.DataFrame, rows: int) -> str:
         tbl_formatting="UTF8_BORDERS_ONLY",
         float_precision=3,
     ):
-        text = str(frame)
+        text = str(without_controls(frame))
     more = f"{len(frame):,} rows; the first and last of them are shown\n" if len(frame) > rows else ""
     return f"{text}\n{more}"

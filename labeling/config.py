@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
+from labeling import corpora, registry
 from labeling.config_values import KeyDoc, Origin, as_json, looks_secret, read_value, refuse_unknown, toml_value
 from labeling.errors import UsageError
 from labeling.identity import identify
@@ -332,6 +333,7 @@ def _cross_check(config: Config, origin: str) -> None:
 
 
 def _check_corpus(corpus: CorpusConfig, origin: str) -> None:
+    refuse_unknown("corpus.source", [corpus.source], registry.names(corpora), where=origin)
     if corpus.source == "embedded" and corpus.path is not None:
         raise UsageError(f"{origin}: the embedded corpus has no path, but corpus.path is {corpus.path!r}. Remove it.")
     if corpus.source != "embedded" and corpus.path is None:

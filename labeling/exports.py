@@ -1,4 +1,4 @@
-"""Make tables safe to open elsewhere: text that a spreadsheet would run as a formula is turned into plain text."""
+"""Make tables safe to open elsewhere: what a spreadsheet would run or a terminal would obey becomes plain text."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import polars as pl
 
 FORMULA_STARTS = r"^[=+\-@\t\r]"
 """What a spreadsheet takes for the start of a formula."""
+CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+"""All but tab and line ends: they move a terminal's cursor, and end a text early in some readers."""
+
+
+def without_controls(frame: pl.DataFrame) -> pl.DataFrame:
+    """Put a replacement character in place of each control character of text cells."""
+    return frame.with_columns(pl.col(pl.String).str.replace_all(CONTROL_CHARACTERS, "\N{REPLACEMENT CHARACTER}"))
 
 
 def neutralize_cells(frame: pl.DataFrame) -> pl.DataFrame:
-    """Put an apostrophe before text cells that a spreadsheet would take for a formula. Numbers stay as they are."""
+    """Take control characters out of text cells, and put an apostrophe before those that a spreadsheet would run.
+
+    Numbers stay as they are.
+    """
+    frame = without_controls(frame)
     text = pl.col(pl.String)
     return frame.with_columns(
         pl.when(text.str.contains(FORMULA_STARTS)).then(pl.lit("'") + text).otherwise(text).name.keep()

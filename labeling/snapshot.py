@@ -70,6 +70,8 @@ def copy_database(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -
         connection.execute(f"ATTACH {literal(str(fresh))} AS fresh")
         try:
             connection.execute(f"COPY FROM DATABASE {quoted(workspace.database.stem)} TO fresh")
+            # Detaching would move the log into the file as well, but would say nothing when the disk is full.
+            connection.execute("CHECKPOINT fresh")
         finally:
             connection.execute("DETACH fresh")
     rename_database(fresh, workspace.snapshot)
@@ -293,6 +295,10 @@ def database_errors(file: Path) -> Iterator[None]:
     """Turn what a user can mend about a database file into FeatlasError: locked, full disk, damaged."""
     try:
         yield
+    except duckdb.TransactionException as error:
+        if "Failed to commit" not in str(error):
+            raise
+        raise file_error(file, one_line(error)) from error
     except (
         duckdb.IOException,
         duckdb.SerializationException,

@@ -180,7 +180,12 @@ def open_database(file: Path, *, now: Clock) -> duckdb.DuckDBPyConnection:
         fresh = file.with_name(f"{file.name}.new")
         remove_database(fresh)
         with database_errors(fresh):
-            connect_migrated(fresh, now=now).close()
+            connection = connect_migrated(fresh, now=now)
+            try:
+                # Closing would move the log into the file as well, but would say nothing when the disk is full.
+                connection.execute("CHECKPOINT")
+            finally:
+                connection.close()
         rename_database(fresh, file)
     check_not_empty(file)
     with database_errors(file):
