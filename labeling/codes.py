@@ -6,7 +6,7 @@ features are one short read a file. Memory while reading depends on the features
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,24 +64,34 @@ def save_codes(path: Path, codes: Codes, *, n_features: int) -> None:
 
 def read_codes(paths: Sequence[Path], features: IntArray) -> Codes:
     """Activations of `features` (ascending) from all shards."""
-    parts = [part for path in paths for part in _read_shard(path, features)]
-    feature = np.concatenate([np.full(len(p[1]), p[0], np.int64) for p in parts] or [np.zeros(0, np.int64)])
-    window = np.concatenate([p[1] for p in parts] or [np.zeros(0, np.int64)])
-    position = np.concatenate([p[2] for p in parts] or [np.zeros(0, np.int64)])
-    value = np.concatenate([p[3] for p in parts] or [np.zeros(0, np.float32)])
-    order = np.lexsort((position, window, feature))
-    return Codes(feature[order], window[order], position[order].astype(np.int64), value[order])
+    nothing = np.zeros(0, np.int64)
+    empty = Codes(nothing, nothing, nothing, np.zeros(0, np.float32))
+    parts = [empty, *(_read_shard(path, features) for path in paths)]
+    feature, window, position = (
+        np.concatenate([getattr(p, n) for p in parts]) for n in ("feature", "window", "position")
+    )
+    # every shard is in order already, positions too: a stable sort has only to merge them
+    order = np.argsort((feature << 32) | window, kind="stable")
+    value = np.concatenate([part.value for part in parts])
+    return Codes(feature[order], window[order], position[order], value[order])
 
 
-def _read_shard(path: Path, features: IntArray) -> Iterable[tuple[int, IntArray, IntArray, FloatArray]]:
+def _read_shard(path: Path, features: IntArray) -> Codes:
+    """Activations of `features` in one shard; features that stand side by side in the file are read together."""
     with safe_open(path, framework="np") as file:
         offsets = file.get_tensor("offsets")
-        slices = [file.get_slice(name) for name in ("window", "position", "value")]
-        for feature in features.tolist():
-            begin, end = int(offsets[feature]), int(offsets[feature + 1])
-            if end > begin:
-                window, position, value = (s[begin:end] for s in slices)
-                yield feature, window, position, value
+        begins, ends = offsets[features], offsets[features + 1]
+        new_run = np.flatnonzero(begins[1:] != ends[:-1]) + 1
+        runs = (
+            list(zip(begins[np.append(0, new_run)], ends[np.append(new_run - 1, -1)], strict=True))
+            if len(features)
+            else []
+        )
+        window, position, value = (
+            np.concatenate([file.get_slice(name)[begin:end] for begin, end in runs] or [file.get_slice(name)[:0]])
+            for name in ("window", "position", "value")
+        )
+    return Codes(np.repeat(features, ends - begins), window, position.astype(np.int64), value)
 
 
 def window_maxima(codes: Codes) -> WindowMaxima:

@@ -167,12 +167,16 @@ def _evidence_codes(state: SamplerState, firing: Firing, codes: Codes, features:
     top, _ = top_rows(state, split="explain", features=features)
     window = np.concatenate([top, firing.window], 1)
     feature = np.broadcast_to(features[:, None], window.shape)
-    return codes.take(_is_member(codes.feature, codes.window, feature[window >= 0], window[window >= 0]))
+    return codes.take(_among(codes, feature[window >= 0], window[window >= 0]))
 
 
-def _is_member(feature: IntArray, window: IntArray, features: IntArray, windows: IntArray) -> npt.NDArray[np.bool_]:
-    """Whether each pair (feature, window) is among the pairs (features, windows)."""
-    return np.isin(_pair(feature, window), _pair(features, windows))
+def _among(codes: Codes, features: IntArray, windows: IntArray) -> npt.NDArray[np.bool_]:
+    """Which activations belong to one of the pairs (features, windows). Codes are in order, so each pair is a slice."""
+    have, wanted = _pair(codes.feature, codes.window), np.unique(_pair(features, windows))
+    change = np.zeros(len(have) + 1, dtype=np.int64)
+    np.add.at(change, np.searchsorted(have, wanted, side="left"), 1)
+    np.add.at(change, np.searchsorted(have, wanted, side="right"), -1)
+    return np.asarray(change[:-1].cumsum() > 0)
 
 
 def _pair(feature: IntArray, window: IntArray) -> IntArray:
@@ -311,9 +315,7 @@ def _contexts_frame(chosen: list[ChosenContexts], windows: Windows, codes: Codes
         }
     )
     active = frame.filter(pl.col("max_activation") > 0)
-    wanted = codes.take(
-        _is_member(codes.feature, codes.window, active["feature"].to_numpy(), active["window_id"].to_numpy())
-    )
+    wanted = codes.take(_among(codes, active["feature"].to_numpy(), active["window_id"].to_numpy()))
     sparse_values = (
         pl.DataFrame(
             {
