@@ -45,6 +45,10 @@ from labeling.sampler import HISTOGRAM_BINS, SUM_UNIT, SamplerState, bin_of, mix
 from labeling.types import HARD, QUANTILES, SPLITS, STRATA, IntArray, Split, Windows
 
 TOP_TOKENS = 10
+"""Tokens of a feature that are stored."""
+CANDIDATE_TOKENS = 40
+"""Tokens of a feature that same-token negatives may be looked for with, the strongest first: a feature that fires
+whenever its strongest tokens occur leaves no silent window with them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def build_tables(
     windows = pool.windows
     firing = {split: stratify_firing(state, table, split=split, features=features) for split in SPLITS}
     shown = _evidence_codes(state, firing["explain"], codes, features)
-    tokens = find_top_tokens(shown, windows, features=features, n=TOP_TOKENS)
+    tokens = find_top_tokens(shown, windows, features=features, n=CANDIDATE_TOKENS)
     chosen: list[ChosenContexts] = []
     panel = PANEL_ACTIVITY.schema.to_frame()
     for split in SPLITS:
@@ -343,7 +347,7 @@ def _contexts_frame(chosen: list[ChosenContexts], windows: Windows, codes: Codes
 
 
 def _token_frame(tokens: TopTokens, windows: Windows, features: IntArray, sample_id: str) -> pl.DataFrame:
-    feature, rank = np.nonzero(tokens.token >= 0)
+    feature, rank = np.nonzero(tokens.token[:, :TOP_TOKENS] >= 0)
     return pl.DataFrame(
         {
             "sample_id": [sample_id] * len(feature),
