@@ -79,7 +79,7 @@ def main() -> None:
         sys.stderr.close()  # whoever read our output has gone; nothing is left to say
         code = 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         code = fail(
             f"{error.filename or 'A file'} can't be written: {os.strerror(error.errno)}. Everything stored before is "

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
+from labeling.tensor_files import save_tensors
 from labeling.types import FloatArray, IntArray
 
 
@@ -45,21 +45,18 @@ class WindowMaxima:
 
 
 def save_codes(path: Path, codes: Codes, *, n_features: int) -> None:
-    """Write a shard's codes under a temporary name, then rename: a file that exists is complete."""
+    """Write a shard's codes. Raise FeatlasError when the disk does not take the file."""
     order = np.lexsort((codes.position, codes.window, codes.feature))
     offsets = np.searchsorted(codes.feature[order], np.arange(n_features + 1))
-    temporary = path.with_suffix(".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
+    save_tensors(
+        path,
         {
             "offsets": torch.from_numpy(offsets.astype(np.int64)),
             "window": torch.from_numpy(codes.window[order]),
             "position": torch.from_numpy(codes.position[order].astype(np.int16)),
             "value": torch.from_numpy(codes.value[order]),
         },
-        temporary,
     )
-    temporary.replace(path)
 
 
 def read_codes(paths: Sequence[Path], features: IntArray) -> Codes:

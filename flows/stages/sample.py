@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from flows.session import Session
 from flows.sources import SourceGroup, group_feature_sets, open_source
@@ -28,6 +28,7 @@ from labeling.identity import identify
 from labeling.neighbors import nearest_neighbors
 from labeling.sampler import SamplerState, empty_state, merge, update
 from labeling.sources import FeatureSetInfo
+from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, IntArray
 from labeling.windows import load_windows
 from labeling.workspace import Workspace
@@ -172,7 +173,7 @@ def sample_shard(job: SampleShard) -> float:
     for sample_id, state, parts, info in zip(job.sample_ids, states, codes, source.feature_sets, strict=True):
         file = codes_file(workspace, sample_id, job.shard)
         save_codes(file, _joined(parts), n_features=info.n_features)
-        _save_state(state_file(workspace, sample_id, job.shard), state)
+        save_tensors(state_file(workspace, sample_id, job.shard), state.tensors())
     return time.perf_counter() - started
 
 
@@ -182,12 +183,6 @@ def _joined(parts: list[tuple[torch.Tensor, ...]]) -> Codes:
         return Codes(none, none, none, np.zeros(0, np.float32))
     feature, window, position, value = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
     return Codes(feature, window, position, value)
-
-
-def _save_state(path: Path, state: SamplerState) -> None:
-    temporary = path.with_suffix(".partial")
-    save_file(state.tensors(), temporary)
-    temporary.replace(path)
 
 
 def _load_state(path: Path) -> SamplerState:
@@ -208,7 +203,7 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
             f"was active on {sample.corpus.n_tokens:,} tokens. Does the dictionary {sample.feature_set.dictionary} "
             f"belong to {sample.feature_set.model} at {sample.feature_set.hook}?"
         )
-    _save_state(state_file(workspace, sample.sample_id), state)
+    save_tensors(state_file(workspace, sample.sample_id), state.tensors())
     _save_directions(workspace, sample.sample_id, directions)
     _save_facts(session, sample, state, table)
     jobs = [
@@ -242,10 +237,8 @@ def _described(state: SamplerState, corpus: PreparedCorpus) -> FeatureTable:
 
 def _save_directions(workspace: Workspace, sample_id: str, directions: np.ndarray | None) -> None:
     if directions is not None:
-        path = directions_file(workspace, sample_id)
-        temporary = path.with_suffix(".partial")
-        save_file({"directions": torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32))}, temporary)
-        temporary.replace(path)
+        tensor = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32))
+        save_tensors(directions_file(workspace, sample_id), {"directions": tensor})
 
 
 def directions_file(workspace: Workspace, sample_id: str) -> Path:

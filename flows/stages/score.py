@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -214,12 +215,15 @@ def _write_labels(session: Session, judging: Judging, labels: pl.DataFrame, scor
         labels=[list(row) for row in labels.select("feature", "control", "explanation_id", "text").iter_rows()],
         bootstrap=session.config.score.bootstrap,
     )
-    folder = session.workspace.root / "jobs"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{key}.parquet"
-    temporary = path.with_suffix(".partial")
-    labels.cast(dict(LABELS)).write_parquet(temporary)  # type: ignore[arg-type]
-    temporary.replace(path)
+    path = session.workspace.root / "jobs" / f"{key}.parquet"
+    temporary, content = path.with_suffix(".partial"), io.BytesIO()
+    labels.cast(dict(LABELS)).write_parquet(content)  # type: ignore[arg-type]
+    try:
+        path.parent.mkdir(exist_ok=True)
+        temporary.write_bytes(content.getbuffer())
+        temporary.replace(path)
+    except OSError as error:
+        raise evidence.disk_error(path, error) from error
     return path
 
 

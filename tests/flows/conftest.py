@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from tests.flows.mini import Mini, Ran, write_config
+from tests.flows.mini import Mini, Ran, tables, write_config
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,9 @@ def mini(mini_run: tuple[Mini, Ran]) -> Mini:
 def mini_copy(mini: Mini, tmp_path: Path) -> Mini:
     """A copy that a test may change."""
     return mini.copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def mini_tables(mini: Mini) -> dict[str, pl.DataFrame]:
+    """Every table of the finished mini demo."""
+    return tables(mini.workspace)

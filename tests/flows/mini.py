@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from io import BytesIO, TextIOWrapper
 from itertools import islice
@@ -23,7 +24,7 @@ import torch
 from labeling.corpora import embedded
 from labeling.dictionaries import load
 from labeling.dictionaries.featlas import TopKDictionary, save
-from labeling.snapshot import query
+from labeling.snapshot import open_snapshot, query, select
 from labeling.sources.torch import batches, open_model, tokenize
 from labeling.windows import cut_windows
 from labeling.workspace import Workspace
@@ -38,20 +39,21 @@ FIRING_SHARE = 0.007
 """Share of tokens that a feature fires on, about."""
 HOOK = "encoder.layer.2"
 
-CONFIG = """
-[[features]]
-name = "mini"
-model = "embedded/minilm"
-hook = "encoder.layer.2"
-dictionary = "{folder}/mini"
-
+CONTROL = """
 [[features]]
 name = "mini-random"
 model = "embedded/minilm-random"
 hook = "encoder.layer.2"
 dictionary = "{folder}/mini-random"
 control_for = "mini"
-
+"""
+CONFIG = f"""
+[[features]]
+name = "mini"
+model = "embedded/minilm"
+hook = "encoder.layer.2"
+dictionary = "{{folder}}/mini"
+{CONTROL}
 [corpus]
 source = "embedded"
 max_tokens = 20000
@@ -141,10 +143,10 @@ class _Captured(TextIOWrapper):
         return self.buffer.getvalue().decode()
 
 
-def write_config(folder: Path, changes: Mapping[str, str] | None = None) -> Path:
+def write_config(folder: Path, changes: Mapping[str, str] | None = None, *, control: bool = True) -> Path:
     """Write dictionaries and config into `folder`; `changes` replaces pieces of the config's text."""
-    write_dictionaries(folder)
-    text = CONFIG.format(folder=folder)
+    write_dictionaries(folder, control=control)
+    text = (CONFIG if control else CONFIG.replace(CONTROL, "")).format(folder=folder)
     for old, new in (changes or {}).items():
         assert old in text, old
         text = text.replace(old, new)
@@ -153,13 +155,18 @@ def write_config(folder: Path, changes: Mapping[str, str] | None = None) -> Path
     return file
 
 
-def write_dictionaries(folder: Path) -> None:
-    cut("embedded/minilm", "embedded/minilm-l2-2048", folder / "mini", n=64)
-    cut("embedded/minilm-random", "embedded/minilm-random-l2-512", folder / "mini-random", n=32)
+def write_dictionaries(folder: Path, *, control: bool) -> None:
+    """The same bytes every time; kept for the session, because choosing them takes a pass of each model."""
+    sources = {"mini": ("embedded/minilm", "embedded/minilm-l2-2048", 64)}
+    if control:
+        sources["mini-random"] = ("embedded/minilm-random", "embedded/minilm-random-l2-512", 32)
+    for name, (model, dictionary, n) in sources.items():
+        save(cut(model, dictionary, n), folder / name, card={})
 
 
-def cut(model: str, dictionary: str, place: Path, *, n: int) -> None:
-    """Write the `n` features of a dictionary whose strongest tokens are spread over most documents of a small text.
+@lru_cache
+def cut(model: str, dictionary: str, n: int) -> TopKDictionary:
+    """The `n` features of a dictionary whose strongest tokens are spread over most documents of a small text.
 
     Each gets the bias with which it fires on FIRING_SHARE of the tokens.
     """
@@ -171,7 +178,7 @@ def cut(model: str, dictionary: str, place: Path, *, n: int) -> None:
     fires = scores > threshold
     spread = torch.stack([fires[document == d].any(0) for d in range(int(document.max()) + 1)]).sum(0)
     rows = spread.argsort(descending=True, stable=True)[:n].sort().values
-    save(replace(whole, w_enc=whole.w_enc[rows], b_enc=-threshold[rows], w_dec=whole.w_dec[rows]), place, card={})
+    return replace(whole, w_enc=whole.w_enc[rows], b_enc=-threshold[rows], w_dec=whole.w_dec[rows])
 
 
 def _read(model: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,16 +208,23 @@ CLOCK = {"run_id", "created_at", "started_at", "finished_at", "seconds", "latenc
 """Columns that tell when, how fast and by which run something was made."""
 
 
-def tables(workspace: Path, *, but: frozenset[str] = frozenset({"runs", "shards"})) -> dict[str, pl.DataFrame]:
-    """Every table of the snapshot and all evidence, in an order of their own, without what a clock says."""
-    place = Workspace(workspace)
-    names = query(
-        place, "SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
-    )
-    found = {}
-    for name in sorted(set(names.to_series().to_list()) - but - {"schema_version"}):
-        frame = query(place, f'SELECT * FROM "{name}"')
-        frame = frame.drop([column for column in frame.columns if column in CLOCK])
-        plain = [column for column, dtype in frame.schema.items() if not dtype.is_nested()]
-        found[name] = frame.sort(plain, nulls_last=True)
-    return found
+def tables(workspace: Path) -> dict[str, pl.DataFrame]:
+    """Every table of the snapshot and all evidence, sorted, without history and what a clock says."""
+    names = "SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
+    connection = open_snapshot(Workspace(workspace))
+    try:
+        known = set(select(connection, names).to_series().to_list()) - {"runs", "shards", "schema_version"}
+        return {name: _timeless(select(connection, f'SELECT * FROM "{name}"')) for name in sorted(known)}
+    finally:
+        connection.close()
+
+
+def _timeless(frame: pl.DataFrame) -> pl.DataFrame:
+    kept = {name: dtype for name, dtype in frame.schema.items() if name not in CLOCK}
+    return frame.select(kept).sort([name for name, dtype in kept.items() if not dtype.is_nested()], nulls_last=True)
+
+
+def differing(before: Mapping[str, pl.DataFrame], after: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Names of the tables that are not the same."""
+    assert before.keys() == after.keys()
+    return [name for name in before if not before[name].equals(after[name])]

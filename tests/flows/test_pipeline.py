@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
+
 from labeling.types import CONTROLS
-from tests.flows.mini import CONTROL_SET, FEATURE_SET, Mini, Ran, tables
+from tests.flows.mini import CONTROL_SET, FEATURE_SET, Mini, Ran, differing, featlas, tables
 
 LABELS = [
     "feature_set",
@@ -88,23 +90,17 @@ def test_labels_beat_shuffled_ones_on_real_features(mini: Mini) -> None:
     assert mean[None] > mean["shuffled"] + 0.1
 
 
-def test_running_again_changes_nothing_but_the_history(mini: Mini, mini_copy: Mini) -> None:
+def test_running_again_changes_nothing_but_the_history(mini_copy: Mini, mini_tables: dict[str, pl.DataFrame]) -> None:
     again = mini_copy.featlas("run", "--json")
     assert again.code == 0
     assert json.loads(again.out)["failures"] == {}
-    before, after = tables(mini.workspace), tables(mini_copy.workspace)
-    assert before.keys() == after.keys()
-    assert [name for name in before if not before[name].equals(after[name])] == []
+    assert differing(mini_tables, tables(mini_copy.workspace)) == []
     assert len(mini_copy.ask("SELECT * FROM runs")) == 2
 
 
 def test_a_workspace_remembers_its_config(mini_copy: Mini) -> None:
-    from tests.flows.mini import featlas
-
     assert featlas("cluster", "--workspace", mini_copy.workspace).code == 0
 
 
 def test_doctor_finds_nothing_wrong(mini: Mini) -> None:
-    from tests.flows.mini import featlas
-
     assert featlas("doctor", "--workspace", mini.workspace).code == 0
