@@ -27,7 +27,9 @@ from tests.labeling.llm_builders import KEY, KEY_NAMES, request, requests, texts
 from tests.loopback_provider import Asked, LoopbackProvider, always
 
 ASK_MANY = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from pathlib import Path
 from labeling.ledger import Ledger, LedgerModel
 from labeling.llm import ask, connect
