@@ -221,7 +221,9 @@ def tables(workspace: Path) -> dict[str, pl.DataFrame]:
 
 def _timeless(frame: pl.DataFrame) -> pl.DataFrame:
     kept = {name: dtype for name, dtype in frame.schema.items() if name not in CLOCK}
-    return frame.select(kept).sort([name for name, dtype in kept.items() if not dtype.is_nested()], nulls_last=True)
+    return frame.select(list(kept)).sort(
+        [name for name, dtype in kept.items() if not dtype.is_nested()], nulls_last=True
+    )
 
 
 def differing(before: Mapping[str, pl.DataFrame], after: Mapping[str, pl.DataFrame]) -> list[str]:
