@@ -37,7 +37,13 @@ PARTIAL = "Partial"
 """Name of the completed state of a run some of whose items failed; the same run started again tries those again."""
 
 
-def run_as_tasks(work: Callable[[Job], Result], jobs: Sequence[Job], *, name: str) -> Iterator[tuple[Job, Result]]:
+def run_as_tasks(
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    name: str,
+    parallel: bool = False,  # noqa: ARG001
+) -> Iterator[tuple[Job, Result]]:
     """A ShardRunner: each job is a task run of the current flow run, one after the other.
 
     One at a time on purpose: a shard already uses all threads and every request that may be in flight, and an

@@ -15,12 +15,17 @@ import polars as pl
 
 from flows.llm import Usage
 from flows.progress import Progress
-from flows.shards import ShardRunner, run_serially
+from flows.shards import ShardRunner
+from flows.worker_processes import WorkerProcesses
 from labeling import evidence
 from labeling.config import Config
+from labeling.cores import idle_cores
 from labeling.errors import FeatlasError
 from labeling.store import Store
 from labeling.workspace import Workspace
+
+MOST_CORES = 8
+"""Taken unasked: each worker needs about half a gigabyte."""
 
 
 @dataclass
@@ -32,7 +37,9 @@ class Session:
     config: Config
     run_id: str
     progress: Progress
-    runner: ShardRunner = run_serially
+    runner: ShardRunner
+    cores: int
+    """CPU cores it may keep busy."""
     command: str = ""
     started_at: datetime = field(default_factory=lambda: _now())
     failures: dict[str, int] = field(default_factory=dict)
@@ -73,12 +80,15 @@ class Session:
 
 @contextmanager
 def open_session(
-    root: Path, config: Config, *, command: str, progress: Progress, runner: ShardRunner = run_serially
+    root: Path, config: Config, *, command: str, progress: Progress, runner: ShardRunner | None = None
 ) -> Iterator[Session]:
-    """Open the workspace for writing and record the run. Raise WorkspaceInUse when another process writes to it."""
-    workspace = Workspace(root).create()
-    with Store(workspace) as store:
-        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner, command)
+    """Open the workspace for writing and record the run. Raise WorkspaceInUse when another process writes to it.
+
+    Without a runner, shards that compute on the CPU are spread over worker processes.
+    """
+    workspace, cores = Workspace(root).create(), config.sample.threads or min(MOST_CORES, idle_cores())
+    with Store(workspace) as store, WorkerProcesses(cores) as workers:
+        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner or workers, cores, command)
         _record(session, state="running")
         try:
             yield session

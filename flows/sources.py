@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from labeling import sources
-from labeling.config import Config, FeatureSetConfig, thread_count
+from labeling.config import Config, FeatureSetConfig
 from labeling.registry import create
 from labeling.sources import FeatureSource
 
@@ -19,12 +18,11 @@ class SourceGroup:
     feature_sets: tuple[FeatureSetConfig, ...]
     max_tokens: int
     threads: int
-    """CPU threads, already resolved."""
+    """CPU threads of each process that opens it."""
 
 
-def group_feature_sets(config: Config) -> list[SourceGroup]:
+def group_feature_sets(config: Config, *, threads: int) -> list[SourceGroup]:
     """Feature sets by what one forward pass can serve, in the order of the config."""
-    threads = thread_count(config.sample.threads, cores=os.cpu_count() or 1, load=os.getloadavg()[0])
     groups: dict[tuple[object, ...], list[FeatureSetConfig]] = {}
     for feature_set in config.features:
         key = (
@@ -43,7 +41,12 @@ def open_source(group: SourceGroup) -> FeatureSource:
     return _open(replace(group, max_tokens=0))
 
 
-@lru_cache(maxsize=4)
+def close_sources() -> None:
+    """Let go of models that no stage after sampling needs."""
+    _open.cache_clear()
+
+
+@lru_cache(maxsize=1)
 def _open(group: SourceGroup) -> FeatureSource:
     first = group.feature_sets[0]
     source: FeatureSource = create(

@@ -37,6 +37,8 @@ class Summary:
     scores: pl.DataFrame
     peak_memory_mib: int
     """Largest resident memory of this process."""
+    worker_memory_mib: int
+    """The same of the largest worker process; 0 without workers."""
 
     def as_json(self) -> dict[str, JSON]:
         outcome = self.outcome
@@ -46,6 +48,7 @@ class Summary:
             "report": str(outcome.report) if outcome.report else None,
             "seconds": {stage: round(seconds, 2) for stage, seconds in outcome.seconds.items()},
             "peak_memory_mib": self.peak_memory_mib,
+            "worker_memory_mib": self.worker_memory_mib,
             "failures": outcome.failures,
             "llm": asdict(outcome.usage) | {"reused": outcome.n_reused, "sent_again": outcome.n_sent_again},
             "features": self.statuses.to_dicts(),
@@ -101,7 +104,8 @@ class Summary:
 
     def _end(self) -> list[str]:
         times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.outcome.seconds.items())
-        lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB"]
+        workers = f", in a worker process {self.worker_memory_mib:,} MiB" if self.worker_memory_mib else ""
+        lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB{workers}"]
         if self.outcome.report:
             lines.append(f"Report: {self.outcome.report}")
         lines.append(
@@ -113,5 +117,10 @@ class Summary:
 def summarize(workspace: Path, outcome: Outcome) -> Summary:
     """Read the main numbers back from the published snapshot."""
     place = Workspace(workspace)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform != "darwin" else 1024 * 1024)
-    return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), peak)
+    own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
+    return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers)
+
+
+def _peak_mib(who: int) -> int:
+    """Largest resident memory so far: Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(who).ru_maxrss // (1024 if sys.platform != "darwin" else 1024 * 1024)

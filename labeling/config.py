@@ -62,7 +62,7 @@ class SampleConfig:
     top: int = _key("strongest windows kept for each feature and split", 20, at_least=1)
     reservoir: int = _key("firing windows kept at random for each feature and split", 100, at_least=1)
     seed: int = _key("every random choice of the run follows from it", 0, at_least=0, at_most=2**63 - 1)
-    threads: int = _key("CPU threads; 0 takes the idle ones, 2 at most", 0, at_least=0)
+    threads: int = _key("CPU cores to use; 0 takes the idle ones, 8 at most", 0, at_least=0)
     panel: int = _key("random windows judged for every feature", 500, at_least=1)
     shard_tokens: int = _key("tokens between two saved states; what a crash can cost", 50_000, at_least=1)
 
@@ -157,7 +157,8 @@ DEMO: dict[str, JSON] = {
         },
     ],
     "corpus": {"max_tokens": 300_000},
-    "score": {"embedding_features": 300},
+    "sample": {"shard_tokens": 25_000},
+    "score": {"embedding_features": 300, "bootstrap": 400},
 }
 
 
@@ -191,11 +192,6 @@ def restore_config(stored: str, *, environment: Mapping[str, str], overrides: Ma
     }
     known["features"] = [{k: v for k, v in section.items() if v is not None} for section in table["features"]]
     return _resolve(known, origin="the config of the last run", environment=environment, overrides=overrides)
-
-
-def thread_count(threads: int, *, cores: int, load: float) -> int:
-    """Threads to use for `sample.threads`: 0 takes the idle ones of `cores`, 2 at most. `load` is the mean load."""
-    return threads or max(1, min(2, round(cores - load)))
 
 
 def default_config_text() -> str:

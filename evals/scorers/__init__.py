@@ -30,6 +30,10 @@ class Scorer(Protocol):
         """Whether the shared random panel is judged too (cheap offline, costly with an LLM)."""
 
     @property
+    def parallel(self) -> bool:
+        """Whether shards may be judged in processes of their own: it asks no provider and shares nothing costly."""
+
+    @property
     def prompt_version(self) -> str: ...
 
     @property
@@ -39,6 +43,9 @@ class Scorer(Protocol):
         """None when the task's label can be judged, else the reason why not (a label without a pattern, say)."""
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]: ...
+
+    def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
+        """Do together what costs less together for many tasks; called with those that `parse` will be given."""
 
     def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:
         """`results` has one entry a request, in order. A window without a readable answer is NaN with a reason."""

@@ -67,6 +67,10 @@ class Detection:
         return False
 
     @property
+    def parallel(self) -> bool:
+        return False
+
+    @property
     def prompt_version(self) -> str:
         return prompt_version(SYSTEM, NO_LABEL)
 
@@ -79,6 +83,9 @@ class Detection:
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:
         return tuple(self._request(task, windows, batch) for batch in self._batches(task, windows))
+
+    def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
+        """Nothing: each task has requests of its own."""
 
     def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:
         """Reasons: that of the failed request, `refusal`, `truncated`, `empty`, `not_json` for all of its windows;

@@ -45,6 +45,11 @@ class Embedding:
         return True
 
     @property
+    def parallel(self) -> bool:
+        """The same windows are judged for many features: each process would embed them again."""
+        return False
+
+    @property
     def prompt_version(self) -> str:
         return "1"
 
@@ -58,17 +63,30 @@ class Embedding:
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002 - protocol
         return ()
 
+    def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
+        """Embed all texts at once: the more there are, the fuller are the forward passes."""
+        rows = sorted({int(row) for task in tasks for row in task.rows})
+        labels = dict.fromkeys(_label_text(task) for task in tasks)
+        self._remember([*labels, *(windows.text[row] for row in rows)])
+
     def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:  # noqa: ARG002
         """Cosine of label and window, -1 to 1. Without a label the empty text is compared: it knows no feature."""
-        label = self._embed([task.label.text if task.label else ""])[0]
+        label = self._embed([_label_text(task)])[0]
         values = self._embed([windows.text[int(row)] for row in task.rows]) @ label
         return Grades(values.astype(np.float32), [None] * len(values))
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
         """Vectors [n, 384] of texts, from those seen before where possible."""
+        self._remember(texts)
+        return np.array([self._vectors[text] for text in texts], np.float32).reshape(len(texts), -1)
+
+    def _remember(self, texts: Sequence[str]) -> None:
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if len(self._vectors) + len(new) > CACHED_TEXTS:
             self._vectors.clear()
             new = list(dict.fromkeys(texts))
         self._vectors.update(zip(new, self._embedder.embed(new), strict=True))
-        return np.array([self._vectors[text] for text in texts], np.float32).reshape(len(texts), -1)
+
+
+def _label_text(task: JudgeTask) -> str:
+    return task.label.text if task.label else ""

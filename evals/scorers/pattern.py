@@ -21,6 +21,7 @@ class PatternScorer:
     model: str | None = None
     calibrated: bool = False
     uses_panel: bool = True
+    parallel: bool = True
 
     @property
     def prompt_version(self) -> str:
@@ -37,6 +38,9 @@ class PatternScorer:
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002
         return ()
+
+    def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
+        """Nothing: patterns have nothing in common."""
 
     def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:  # noqa: ARG002
         if task.label is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,11 @@ class SampleFacts:
     corpus_id: str
     features: pl.DataFrame
     splits: pl.DataFrame
+
+    def of(self, features: pl.Series) -> SampleFacts:
+        """The facts of some features alone."""
+        chosen = pl.col("feature").is_in(features.to_list())
+        return replace(self, features=self.features.filter(chosen), splits=self.splits.filter(chosen))
 
 
 def build_items(

@@ -122,6 +122,7 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
     ]
     requests = [request for item in asked for request in item.requests]
     sent = send(job.root, requests, job.llm)
+    scorer.prepare([item.task for item in asked], windows)
     judged, lost, place = list[_Judged](), Counter[str](), 0
     for item in asked:
         span = slice(place, place + len(item.requests))
@@ -137,12 +138,17 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
 
 
 def _judged_before(job: JudgeShard) -> pl.DataFrame:
-    """Judgments of the range that earlier runs made of other labels; scores rest on them, so they stay."""
+    """Judgments of the range that earlier runs made of other labels; scores rest on them, so they stay.
+
+    A feature has one label a control at a time: an earlier one gives way.
+    """
     file = evidence.shard_file(Workspace(job.root), "judgments", job.group, job.shard)
     if not file.exists():
         return evidence.JUDGMENTS.schema.to_frame()
     now = pl.read_parquet(job.labels).select(LABEL_KEY)
-    return pl.read_parquet(file, glob=False).join(now, on=LABEL_KEY, how="anti", nulls_equal=True)
+    controls = now.drop_nulls("control").select("feature", "control")
+    before = pl.read_parquet(file, glob=False).join(now, on=LABEL_KEY, how="anti", nulls_equal=True)
+    return before.join(controls, on=["feature", "control"], how="anti")
 
 
 def _labels_with_contexts(job: JudgeShard, split: Split, windows: Windows) -> list[tuple[dict[str, Any], Contexts]]:
@@ -230,15 +236,19 @@ def _label_columns(judged: Sequence[_Judged]) -> pl.DataFrame:
 def grade_select(job: JudgeShard) -> pl.DataFrame:
     """Grade the features' own labels on the `select` split, for calibration: columns feature, window, value."""
     scorer, windows = make_scorer(job.scorer), split_windows(job.root, job.corpus_id, "select")
+    no_panel = np.zeros(0, np.int64)
+    tasks = [
+        _ask(row, contexts, no_panel, scorer, windows, job.epoch).task
+        for row, contexts in _labels_with_contexts(job, "select", windows)
+        if row["control"] is None
+    ]
+    tasks = [task for task in tasks if scorer.accepts(task) is None]
+    scorer.prepare(tasks, windows)
     feature, rows, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    for row, contexts in _labels_with_contexts(job, "select", windows):
-        if row["control"] is not None:
-            continue
-        item = _ask(row, contexts, np.zeros(0, np.int64), scorer, windows, job.epoch)
-        if scorer.accepts(item.task) is None:
-            feature.append(np.full(len(item.task.rows), row["feature"]))
-            rows.append(item.task.rows)
-            values.append(scorer.parse(item.task, windows, ()).values)
+    for task in tasks:
+        feature.append(np.full(len(task.rows), task.feature))
+        rows.append(task.rows)
+        values.append(scorer.parse(task, windows, ()).values)
     columns = {
         "feature": np.concatenate(feature),
         "window_id": windows.window[np.concatenate(rows)],

@@ -114,7 +114,7 @@ def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, rep
         for first in range(0, len(wanted), FEATURES_PER_SHARD)
     ]
     done = 0
-    for job, result in session.runner(label_shard, jobs, name="label"):
+    for job, result in session.runner(label_shard, jobs, name="label", parallel=explainer.model is None):
         rows = result.explanations.with_columns(
             pl.lit(session.run_id).alias("run_id"), pl.lit(session.now()).alias("created_at")
         )

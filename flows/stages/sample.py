@@ -7,7 +7,7 @@ of features at a time (state and codes to contexts). Both kinds of shards can be
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from flows.session import Session
-from flows.sources import SourceGroup, group_feature_sets, open_source
+from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
 from flows.stages.prepare_corpus import PreparedCorpus, prepare_corpus
 from labeling import evidence
 from labeling.codes import Codes, read_codes, save_codes
@@ -38,6 +38,8 @@ FEATURES_PER_SHARD = 512
 POOL_WINDOWS = 20_000
 """Windows of each split that negatives are drawn from; a split with fewer is used whole."""
 NEIGHBORS_FOR_NEGATIVES = 5
+TORCH_THREADS = 2
+"""Taken unasked by one process: of more a small model gains little."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ class ContextShard:
 
 def sample_all(session: Session) -> list[Sample]:
     """Sample every feature set of the config. Raise FeatlasError for a corpus or dictionary that cannot be used."""
-    return [sample for group in group_feature_sets(session.config) for sample in _sample_group(session, group)]
+    threads = session.config.sample.threads or min(TORCH_THREADS, session.cores)
+    groups = group_feature_sets(session.config, threads=threads)
+    samples = [sample for group in groups for sample in _sample_group(session, group)]
+    close_sources()
+    return samples
 
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
@@ -95,10 +101,12 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     open_ids = [s.sample_id for s in samples if not session.store.shard_done("sample", s.sample_id, 0)]
     if not open_ids:
         return samples
+    parallel = source.parallel and session.cores > TORCH_THREADS  # two processes gain little over two threads
+    shard_group = replace(group, threads=1) if parallel else group
     jobs = [
         SampleShard(
             root=session.workspace.root,
-            group=group,
+            group=shard_group,
             sample_ids=tuple(s.sample_id for s in samples),
             corpus_id=corpus.corpus_id,
             shard=shard,
@@ -111,7 +119,7 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         if not all(session.store.shard_done("activations", s.sample_id, shard) for s in samples)
     ]
     done = corpus.n_shards - len(jobs)
-    for job, seconds in session.runner(sample_shard, jobs, name="sample"):
+    for job, seconds in session.runner(sample_shard, jobs, name="sample", parallel=parallel):
         for sample in samples:
             session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=seconds)
         done += 1
@@ -220,7 +228,7 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
         for first in range(0, state.n_features, FEATURES_PER_SHARD)
         if not store.shard_done("contexts", sample.sample_id, first // FEATURES_PER_SHARD)
     ]
-    for job, tokens in session.runner(context_shard, jobs, name="contexts"):
+    for job, tokens in session.runner(context_shard, jobs, name="contexts", parallel=True):
         store.save("feature_tokens", tokens)
         for table_name in ("panel", "panel_activity", "contexts"):  # contexts last: its row says the shard is complete
             session.record_evidence(table_name, sample.sample_id, job.shard)

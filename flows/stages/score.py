@@ -15,21 +15,22 @@ from evals.calibration import CalibrationError, Curve, fit_curve
 from evals.controls import Assignment, assign_controls
 from evals.groups import score_groups
 from evals.joined import join_tables
-from evals.metrics import MetricTable, score_features
+from evals.metrics import MetricTable
 from evals.scorers import Scorer
 from flows.llm import Usage, llm_settings, usage_of
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
-from flows.stages.judge import GRADES, LABEL_KEY, JudgeShard, ScorerChoice, grade_select, judge_shard, make_scorer
+from flows.stages.judge import JudgeShard, ScorerChoice, grade_select, judge_shard, make_scorer
 from flows.stages.label import ExplainerChoice, choose_explainer, make_explainer
 from flows.stages.sample import Sample, decoder_neighbors
+from flows.stages.score_part import ScorePart, judgments_of, score_part
 from flows.stages.select_features import select_features
 from labeling import evidence
 from labeling.identity import identify
 from labeling.patterns import ANYTHING
 
 FEATURES_PER_SHARD = 256
-FEATURES_TOGETHER = 4096
+FEATURES_TOGETHER = 1024
 """Features whose metrics are computed in one call; bounds memory."""
 CALIBRATION_FEATURES = 5000
 LABELS = pl.Schema(
@@ -106,7 +107,8 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         return
     jobs = _jobs(session, judging, path, curve)
     complete = True
-    for job, result in session.runner(judge_shard, [j for j in jobs if not _judged(session, key, j)], name="judge"):
+    jobs = [job for job in jobs if not _judged(session, key, job)]
+    for job, result in session.runner(judge_shard, jobs, name="judge", parallel=scorer.parallel):
         session.count_requests(result.usage, result.n_reused, result.n_sent_again)
         session.count_failures("score", result.lost)
         complete = complete and not result.lost  # lost answers are asked for again by the next run
@@ -254,7 +256,8 @@ def _jobs(session: Session, judging: Judging, path: Path, curve: Curve | None) -
 def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> Curve:
     """Fit the curve from raw grades to probabilities on the `select` split, and store it."""
     jobs = _jobs(session, judging, path, None)[: CALIBRATION_FEATURES // FEATURES_PER_SHARD + 1]
-    grades = pl.concat([frame for _, frame in session.runner(grade_select, jobs, name="calibrate")])
+    done = session.runner(grade_select, jobs, name="calibrate", parallel=make_scorer(judging.scorer).parallel)
+    grades = pl.concat([frame for _, frame in done])
     features = grades["feature"].unique().sort().to_list()
     curve = fit_curve(build_items(session.workspace, facts, grades, features=features, split="select", panel=False))
     session.store.save(
@@ -277,58 +280,58 @@ def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> 
 
 def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts) -> None:
     """Compute scores from the stored judgments, for each feature and for each group."""
-    for control in labels["control"].unique(maintain_order=True).to_list():
-        own = labels.filter(pl.col("control").is_null() if control is None else pl.col("control") == control)
-        tables: list[MetricTable] = []
-        for first in range(0, len(own), FEATURES_TOGETHER):
-            part = own[first : first + FEATURES_TOGETHER].sort("feature")
-            table = _score_part(session, judging, scorer, part, facts, control)
-            session.store.save("scores", _score_rows(session, judging, scorer, part, table, control))
-            tables.append(table)
+    tables: dict[str | None, list[MetricTable]] = {}
+    jobs = _score_parts(session, judging, scorer, labels, facts)
+    for job, table in session.runner(score_part, jobs, name="metrics", parallel=True):
+        control = job.labels["control"][0]
+        rows = _score_rows(session, judging, scorer, job.labels, table, control)
+        if control is not None:
+            _remove_earlier_controls(session, rows)
+        session.store.save("scores", rows)
+        tables.setdefault(control, []).append(table)
+    for control, parts in tables.items():
+        own = labels.filter(pl.col("control").eq_missing(control))
         used = usage_of(session.workspace, _request_keys(session, judging, own))
-        session.store.save("score_groups", _group_rows(session, judging, join_tables(tables), used, control))
+        session.store.save("score_groups", _group_rows(session, judging, join_tables(parts), used, control))
 
 
-def _score_part(
-    session: Session,
-    judging: Judging,
-    scorer: Scorer,
-    labels: pl.DataFrame,
-    facts: SampleFacts,
-    control: str | None,
-) -> MetricTable:
-    features = labels["feature"].to_list()
-    grades = (
-        _judgments_of(session, judging, labels)
-        .select("feature", "window_id", pl.col("probability").alias("value"))
-        .collect()
+def _score_parts(
+    session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts
+) -> list[ScorePart]:
+    """Parts of FEATURES_TOGETHER labels, all own or of one control."""
+    jobs: list[ScorePart] = []
+    for control in labels["control"].unique(maintain_order=True).to_list():
+        own = labels.filter(pl.col("control").eq_missing(control)).sort("feature")
+        for part in own.iter_slices(FEATURES_TOGETHER):
+            jobs.append(
+                ScorePart(
+                    root=session.workspace.root,
+                    labels=part,
+                    facts=facts.of(part["feature"]),
+                    group=judging.group,
+                    panel=scorer.uses_panel and control is None,
+                    intervals=control is None,
+                    draws=session.config.score.bootstrap,
+                    seed=session.config.sample.seed,
+                )
+            )
+    return jobs
+
+
+def _remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:
+    """Delete scores that the features of `rows` got from labels that stood for the same control in earlier runs."""
+    same = ("sample_id", "explainer", "explainer_model", "scorer", "judge_model", "epoch", "control")
+    stored = session.store.read("scores", **rows.select(same).row(0, named=True))
+    earlier = stored.filter(
+        pl.col("feature").is_in(rows["feature"].to_list()) & ~pl.col("score_id").is_in(rows["score_id"].to_list())
     )
-    items = build_items(
-        session.workspace,
-        facts,
-        grades.cast(dict(GRADES)),  # type: ignore[arg-type]
-        features=features,
-        split="score",
-        panel=scorer.uses_panel and control is None,
-    )
-    return score_features(
-        items,
-        generator=np.random.default_rng(session.config.sample.seed),
-        intervals=control is None,
-        draws=session.config.score.bootstrap,
-    )
+    if len(earlier):
+        session.store.remove("scores", "score_id", earlier["score_id"].unique().to_list())
 
 
 def _request_keys(session: Session, judging: Judging, labels: pl.DataFrame) -> list[str]:
-    asked = _judgments_of(session, judging, labels).select(pl.col("request_key").drop_nulls().unique())
+    asked = judgments_of(session.workspace, judging.group, labels).select(pl.col("request_key").drop_nulls().unique())
     return asked.collect()["request_key"].to_list()
-
-
-def _judgments_of(session: Session, judging: Judging, labels: pl.DataFrame) -> pl.LazyFrame:
-    """Judgments of exactly these labels; the same file may hold those of labels that earlier runs chose."""
-    wanted = labels.select(LABEL_KEY).cast({name: LABELS[name] for name in LABEL_KEY})
-    judged = evidence.scan(session.workspace, "judgments", judging.group)
-    return judged.join(wanted.lazy(), on=LABEL_KEY, how="semi", nulls_equal=True)
 
 
 def _score_rows(

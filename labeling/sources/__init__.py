@@ -59,6 +59,10 @@ class FeatureSource(Protocol):
     def tokenizer_id(self) -> str:
         """Two sources with the same id cut text into the same tokens."""
 
+    @property
+    def parallel(self) -> bool:
+        """Whether several processes may each open it and read at once: no GPU, and little enough to hold several times."""
+
     def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]: ...
 
     def events(self, windows: pl.DataFrame, *, sequence: int) -> Iterator[EventBatch]:

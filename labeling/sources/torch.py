@@ -7,7 +7,6 @@ Knows nothing of what is done with the events, and nothing of files except throu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,8 @@ import polars as pl
 import torch
 
 from labeling import dictionaries
+from labeling.allocator import keep_freed_memory
+from labeling.cores import idle_cores
 from labeling.dictionaries import Dictionary
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
@@ -27,8 +28,12 @@ from labeling.sources._models import Tokenizer, load_model, load_tokenizer, weig
 from labeling.types import Document, FloatArray, IntArray, TokenizedDocument
 
 Precision = Literal["float32", "bfloat16"]
+SMALL_MODEL_BYTES = 1_000_000_000
+"""Processes that run at once each hold the model: at most this much of each."""
 BATCH_TOKENS = 4_096
 """Padded tokens in a batch at most. A fixed number: results must not depend on the machine."""
+CPU_TOKENS = 1_024
+"""Of these, what a CPU reads at once: as fast as all together, in a quarter of the memory."""
 
 
 class FeatureSetSettings(Protocol):
@@ -108,6 +113,11 @@ class TorchModel:
         read = self._forward(ids, torch.ones_like(ids))
         return {hook: int(read[hook].shape[-1]) for hook in self.hooks}
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the parameters."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self._module.parameters())
+
     def check_length(self, sequence: int) -> None:
         """Raise UsageError when sequences of so many tokens do not fit the model."""
         most = getattr(self._module.config, "max_position_embeddings", None)
@@ -120,9 +130,15 @@ class TorchModel:
 
     def activations(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Output at each hook for the counted tokens: float32 [n, width], on the model's device."""
-        read = self._forward(batch.token_ids, batch.attention)
-        counted = batch.counted.to(self.device)
-        return {hook: read[hook][counted].float() for hook in self.hooks}
+        rows, length = batch.token_ids.shape
+        step = max(1, CPU_TOKENS // length) if self.device == "cpu" else rows
+        parts: dict[str, list[torch.Tensor]] = {hook: [] for hook in self.hooks}
+        for i in range(0, rows, step):
+            read = self._forward(batch.token_ids[i : i + step], batch.attention[i : i + step])
+            counted = batch.counted[i : i + step].to(self.device)
+            for hook in self.hooks:
+                parts[hook].append(read[hook][counted].float())
+        return {hook: torch.cat(outputs) for hook, outputs in parts.items()}
 
     def _forward(self, token_ids: torch.Tensor, attention: torch.Tensor) -> dict[str, torch.Tensor]:
         self._read = {}
@@ -146,6 +162,10 @@ class TorchSource:
     @property
     def tokenizer_id(self) -> str:
         return self.model.tokenizer.tokenizer_id
+
+    @property
+    def parallel(self) -> bool:
+        return self.model.device == "cpu" and self.model.n_bytes <= SMALL_MODEL_BYTES
 
     def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]:
         return tokenize(self.model.tokenizer, documents)
@@ -221,6 +241,7 @@ def open_model(
     if precision not in get_args(Precision):
         raise UsageError(f"`precision` is {precision!r}; allowed: {', '.join(get_args(Precision))}.")
     torch.set_num_threads(_threads(threads))
+    keep_freed_memory()
     return TorchModel(model, hooks, device=_device(device), precision=precision)
 
 
@@ -260,10 +281,8 @@ def _info(feature_set: TorchFeatureSet, dictionary: Dictionary, weights: str) ->
 def _threads(wanted: int | None) -> int:
     if wanted is not None and wanted < 1:
         raise UsageError(f"`threads` is {wanted}; expected a whole number above 0.")
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    idle = round((os.cpu_count() or 1) - busy)
     # two threads on busy cores are far slower than one
-    return wanted or max(1, min(2, idle, torch.get_num_threads()))
+    return wanted or min(2, idle_cores(), torch.get_num_threads())
 
 
 def _device(wanted: str) -> str:

@@ -13,7 +13,7 @@ from flows.stages.sample import ContextShard, context_shard
 from labeling import evidence
 from labeling.types import SPLITS
 from labeling.workspace import Workspace
-from tests.flows.mini import FEATURE_SET, Mini, write_config
+from tests.flows.mini import FEATURE_SET, Mini, differing, tables, write_config
 
 SAMPLE = f"(SELECT sample_id FROM samples WHERE feature_set = '{FEATURE_SET}')"
 
@@ -171,3 +171,14 @@ def test_another_shard_size_gives_the_same_contexts(mini: Mini, tmp_path: Path) 
     assert len(chosen[0]) > 5000
     assert len(chosen[0].join(chosen[1], on=chosen[0].columns, how="semi")) >= 0.999 * max(map(len, chosen))
     assert other.ask("SELECT count(*) FROM shards WHERE stage = 'activations'").item() == 3
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_tables(
+    mini: Mini, mini_tables: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    config = tmp_path / "spread.toml"
+    config.write_text(mini.config.read_text().replace("threads = 1", "threads = 3"))
+    spread = Mini(config, tmp_path / "workspace")
+    assert spread.featlas("run").code == 0
+    assert differing(mini_tables, tables(spread.workspace)) == []

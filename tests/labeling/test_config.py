@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from labeling.config import ALL_SECTIONS, Config, default_config_text, demo_config, load_config, thread_count
+from labeling.config import ALL_SECTIONS, Config, default_config_text, demo_config, load_config
 from labeling.errors import UsageError
 
 FEATURES = '[[features]]\nmodel = "m"\nhook = "layers.2"\ndictionary = "d"\n'
@@ -222,8 +222,3 @@ def test_the_demo_is_a_model_and_its_random_weights_control() -> None:
 def test_a_smaller_corpus_also_bounds_a_feature_set_with_its_own_limit() -> None:
     config = demo_config(environment={}, overrides={"corpus.max_tokens": 20_000})
     assert [config.max_tokens(feature_set) for feature_set in config.features] == [20_000, 20_000]
-
-
-def test_threads_are_those_asked_for_or_the_idle_ones() -> None:
-    assert thread_count(5, cores=2, load=9.0) == 5
-    assert [thread_count(0, cores=8, load=load) for load in (0.1, 7.2, 30.0)] == [2, 1, 1]
