@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from labeling import sources
+from labeling.allocator import give_back_freed_memory
 from labeling.config import Config, FeatureSetConfig
 from labeling.registry import create
 from labeling.sources import FeatureSource
@@ -44,6 +45,7 @@ def open_source(group: SourceGroup) -> FeatureSource:
 def close_sources() -> None:
     """Let go of models that no stage after sampling needs."""
     _open.cache_clear()
+    give_back_freed_memory()
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from itertools import islice
 from types import TracebackType
 
 from flows.shards import Job, Result, run_serially
+from labeling.allocator import give_back_freed_memory
 from labeling.errors import FeatlasError
 
 AHEAD = 2
@@ -44,19 +45,19 @@ class WorkerProcesses:
             yield from run_serially(work, jobs, name=name)
             return
         waiting = iter(jobs)
-        under_way = deque(self._hand_out(work, islice(waiting, AHEAD * self._processes)))
-        while under_way:
-            job, future = under_way.popleft()
-            try:
+        try:
+            under_way = deque(self._hand_out(work, islice(waiting, AHEAD * self._processes)))
+            while under_way:
+                job, future = under_way.popleft()
                 result = future.result()
-            except BrokenProcessPool as error:
-                raise FeatlasError(
-                    f"A worker process died in {name}, killed from outside or for want of memory. What was finished is "
-                    "stored; the same command resumes. With `--set sample.threads=1` one process does all the work and "
-                    "needs the least memory."
-                ) from error
-            under_way.extend(self._hand_out(work, islice(waiting, 1)))
-            yield job, result
+                under_way.extend(self._hand_out(work, islice(waiting, 1)))
+                yield job, result
+        except BrokenProcessPool as error:
+            raise FeatlasError(
+                f"A worker process died in {name}, killed from outside or for want of memory. What was finished is "
+                "stored; the same command resumes. With `--set sample.threads=1` one process does all the work and "
+                "needs the least memory."
+            ) from error
 
     def _hand_out(self, work: Callable[[Job], Result], jobs: Iterator[Job]) -> Iterator[tuple[Job, Future[Result]]]:
         if self._pool is None:
@@ -64,7 +65,7 @@ class WorkerProcesses:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_start_worker)
         for job in jobs:
-            yield job, self._pool.submit(work, job)
+            yield job, self._pool.submit(_run, work, job)
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers, after the jobs they have or at once."""
@@ -84,6 +85,13 @@ class WorkerProcesses:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(at_once=kind is not None)
+
+
+def _run(work: Callable[[Job], Result], job: Job) -> Result:
+    try:
+        return work(job)
+    finally:
+        give_back_freed_memory()  # a worker that waits should hold little
 
 
 def _start_worker() -> None:

@@ -26,6 +26,7 @@ from flows.stages.sample import Sample, decoder_neighbors
 from flows.stages.score_part import ScorePart, judgments_of, score_part
 from flows.stages.select_features import select_features
 from labeling import evidence
+from labeling.allocator import give_back_freed_memory
 from labeling.identity import identify
 from labeling.patterns import ANYTHING
 
@@ -118,6 +119,7 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         session.progress.advance(
             f"judge {name}", done=job.last, total=judging.sample.feature_set.n_features, unit="features"
         )
+    give_back_freed_memory()
     _save_scores(session, judging, scorer, labels, facts)
     if complete:
         session.store.finish_shard("score", key, 0, rows=len(labels))
