@@ -40,6 +40,8 @@ class Session:
     runner: ShardRunner
     cores: int
     """CPU cores it may keep busy."""
+    workers: WorkerProcesses | None = None
+    """Where jobs are spread over processes of this machine."""
     command: str = ""
     started_at: datetime = field(default_factory=lambda: _now())
     failures: dict[str, int] = field(default_factory=dict)
@@ -48,6 +50,11 @@ class Session:
     """Requests whose answer the ledger had already."""
     n_sent_again: int = 0
     """Requests that a killed run had under way; they may have been paid twice."""
+
+    @property
+    def processes(self) -> int:
+        """Processes that jobs may run in at once."""
+        return self.cores if self.workers is not None else 1
 
     def now(self) -> datetime:
         """UTC, without a time zone, as the store keeps times."""
@@ -88,7 +95,17 @@ def open_session(
     """
     workspace, cores = Workspace(root).create(), config.sample.threads or min(MOST_CORES, idle_cores())
     with Store(workspace) as store, WorkerProcesses(cores) as workers:
-        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner or workers, cores, command)
+        session = Session(
+            workspace=workspace,
+            store=store,
+            config=config,
+            run_id=uuid.uuid4().hex[:16],
+            progress=progress,
+            runner=runner or workers,
+            cores=cores,
+            workers=workers if runner is None else None,
+            command=command,
+        )
         _record(session, state="running")
         try:
             yield session

@@ -189,6 +189,12 @@ def write_shard(workspace: Workspace, table: str, key: str, shard: int, frame: p
     return file
 
 
+def remove_unfinished(workspace: Workspace) -> None:
+    """Delete what processes that were killed left half written. Only for the one who may write to the workspace."""
+    for file in workspace.evidence_folder.glob("*/.*.tmp"):
+        file.unlink(missing_ok=True)
+
+
 def shard_file(workspace: Workspace, table: str, key: str, shard: int) -> Path:
     """Path of a shard. Raise ValueError when the key is no safe file name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", key):
