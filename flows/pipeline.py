@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from flows.llm import Usage, check_provider
 from flows.session import Session
+from labeling.llm import connect
 
 Stage = Literal["sample", "label", "score", "cluster", "report"]
 STAGES: tuple[Stage, ...] = ("sample", "label", "score", "cluster", "report")
@@ -89,14 +90,23 @@ def check_names(session: Session, stages: Sequence[Stage]) -> None:
     """Raise UsageError for explainers, scorers and model providers that don't exist, before anything is computed."""
     config = session.config
     if "label" in stages:
-        from flows.stages.label import choose_explainer
+        from flows.stages.label import choose_explainer, make_explainer
 
         check_provider(config.label.model)
-        for name in config.label.explainer:
-            choose_explainer(session, name)
+        asks = [make_explainer(choose_explainer(session, name)).model for name in config.label.explainer]
+        _check_key(session, asks)
     if "score" in stages:
         from flows.stages.judge import ScorerChoice, make_scorer
 
         check_provider(config.score.model)
-        for name in config.score.scorers:
-            make_scorer(ScorerChoice(name, config.score.model))
+        _check_key(
+            session, [make_scorer(ScorerChoice(name, config.score.model)).model for name in config.score.scorers]
+        )
+
+
+def _check_key(session: Session, models: Sequence[str | None]) -> None:
+    """Raise UsageError for a missing key before the first sampling, not after it. Later runs may need none: what they
+    ask may all be answered."""
+    if session.store.read("samples").is_empty():
+        for model in filter(None, models):
+            connect(model, base_url=session.config.llm.base_url)
