@@ -11,6 +11,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,16 +19,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from labeling.errors import FeatlasError
-from labeling.ledger_file import in_words, is_alive, open_ledger, this_process, transaction
-from labeling.ledger_rows import COMPLETION_COLUMNS, decompress, insert, read_completion, request_key, storable, update
+from labeling.ledger_batches import UNDER_WAY, BatchRow, read_batches, write_batch
+from labeling.ledger_file import damaged, in_words, is_alive, open_ledger, reading, this_process, transaction
+from labeling.ledger_rows import (
+    COMPLETION_COLUMNS,
+    insert,
+    prompt_hash,
+    read_completion,
+    read_request,
+    request_key,
+    storable,
+    update,
+)
 from labeling.llm import ConnectedModel, LanguageModel
 from labeling.llm._workers import run_bounded
-from labeling.types import Completion, LLMRequest, LLMResult
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Claim", "Ledger", "LedgerModel", "LedgerSummary", "Price", "request_key"]
+__all__ = ["BatchRow", "Claim", "Ledger", "LedgerModel", "LedgerSummary", "Price", "request_key"]
 
 Price = Callable[[str, Completion], "float | None"]
 """US dollars for an answer of the model `provider/model`; None when its price is not known."""
@@ -42,6 +53,15 @@ WORKERS = 64
 
 _SENDING: set[tuple[Path, str]] = set()
 """Ledger and key of the requests that this process has under way, in whatever thread."""
+
+
+_WITH_BATCH = "requests AS r LEFT JOIN batches AS b USING (batch)"
+_UNDER_WAY_COLUMNS = "request_key, r.state, owner, sent_at, b.state"
+_NOT_FINAL = "(r.state != 'failed' OR r.retryable)"
+_CLAIM = (
+    "UPDATE requests SET state = 'sent', owner = ?, batch = ?, sent_at = ?, attempts = attempts + 1, reason = NULL, "
+    "retryable = NULL, detail = NULL, answer = NULL, stop_reason = NULL WHERE request_key = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +94,9 @@ class Ledger:
     Raise FeatlasError when the file is damaged, of a newer version or another kind, locked, or the disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, price: Price | None = None) -> None:
         self.path = path.absolute()
+        self._price = price
         self._connection = open_ledger(self.path)
         self._lock = threading.Lock()
         self._owner = this_process()
@@ -96,8 +117,7 @@ class Ledger:
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         for chunk in _chunks(list(new)):
             with self._writing() as connection:
-                for key in chunk:
-                    insert(connection, key, new[key])
+                insert(connection, {key: new[key] for key in chunk})
         return keys
 
     def answers(self, keys: Iterable[str]) -> dict[str, Completion]:
@@ -108,45 +128,93 @@ class Ledger:
     def claim(self, key: str) -> Claim:
         """Mark a registered request as being sent by this process, unless it is answered or under way already."""
         with self._writing() as connection:
-            state, owner, sent_at = connection.execute(
-                "SELECT state, owner, sent_at FROM requests WHERE request_key = ?", (key,)
-            ).fetchone()
+            query = f"SELECT {_UNDER_WAY_COLUMNS} FROM {_WITH_BATCH} WHERE request_key = ?"
+            row = connection.execute(query, (key,)).fetchone()
+            state = row[1]
             if state == "answered":
                 return Claim(False, read_completion(connection, key))
-            if state == "sent" and self._is_under_way(key, owner, sent_at):
+            if self._is_under_way(*row):
                 return Claim(False)
-            connection.execute(
-                "UPDATE requests SET state = 'sent', owner = ?, sent_at = ?, attempts = attempts + 1, "
-                "reason = NULL, detail = NULL, answer = NULL, stop_reason = NULL WHERE request_key = ?",
-                (self._owner, time.time(), key),
-            )
+            connection.execute(_CLAIM, (self._owner, None, time.time(), key))
             _SENDING.add((self.path, key))
         return Claim(True, interrupted=state == "sent")
 
-    def finish(self, key: str, result: LLMResult) -> LLMResult:
-        """Commit what came back for a claimed request. Return it as it will be read again."""
+    def claim_many(self, keys: Iterable[str], *, batch: str) -> list[str]:
+        """Put registered requests into a batch, all at once, and return which: those that nobody has answered or sent.
+
+        They are under way as long as the batch is, whichever process looks after it. Those that failed for good are
+        left out until `retry_failed`. Raise KeyError when the batch was not saved before.
+        """
+        claimed: list[str] = []
+        with self._writing() as connection:
+            if connection.execute("SELECT 1 FROM batches WHERE batch = ?", (batch,)).fetchone() is None:
+                raise KeyError(f"the ledger {self.path} has no batch {batch!r}; save it before its requests")
+            for chunk in _chunks(list(dict.fromkeys(keys))):
+                query = (
+                    f"SELECT {_UNDER_WAY_COLUMNS} FROM {_WITH_BATCH} WHERE request_key IN ({_marks(chunk)}) "
+                    f"AND r.state != 'answered' AND {_NOT_FINAL}"
+                )
+                rows = connection.execute(query, chunk).fetchall()
+                free = {row[0] for row in rows if not self._is_under_way(*row)}
+                claimed += [key for key in chunk if key in free]
+            now = time.time()
+            connection.executemany(_CLAIM, ((None, batch, now, key) for key in claimed))
+        return claimed
+
+    def finish(self, key: str, result: LLMResult, *, cost_usd: float | None = None) -> LLMResult:
+        """Commit what came back for a claimed request. Return it as it will be read again.
+
+        `cost_usd` is what this answer cost, where it is not what the ledger's price function says.
+        """
         result = storable(result)
-        with self._ending(key) as connection:
-            update(connection, key, result)
-            return read_completion(connection, key) if isinstance(result, Completion) else result
+        with self._ending([key]) as connection:
+            return update(connection, key, result, self._cost(key, result) if cost_usd is None else cost_usd)
 
     def release(self, key: str, *, may_be_answered: bool) -> None:
         """Give a claim back. It counts as interrupted when the provider may have answered all the same."""
         state = "sent" if may_be_answered else "pending"
-        with self._ending(key) as connection:
-            connection.execute("UPDATE requests SET state = ?, owner = NULL WHERE request_key = ?", (state, key))
+        with self._ending([key]) as connection:
+            connection.execute(
+                "UPDATE requests SET state = ?, owner = NULL, batch = NULL WHERE request_key = ?", (state, key)
+            )
+
+    def batches(self) -> list[BatchRow]:
+        """All batches, oldest first."""
+        with self._lock, in_words(self.path):
+            return list(read_batches(self._connection))
+
+    def save_batch(self, row: BatchRow) -> None:
+        """Add a batch, or replace what is stored of it."""
+        with self._writing() as connection:
+            write_batch(connection, row)
+
+    def requests_of_batch(self, batch: str) -> list[str]:
+        """Keys of the requests that the batch has not answered yet, in the order in which they were registered."""
+        query = "SELECT request_key FROM requests WHERE batch = ? AND state = 'sent' ORDER BY rowid"
+        return [key for (key,) in self._read(query, (batch,))]
+
+    def request(self, key: str) -> LLMRequest:
+        """Render a request again, exactly as it was registered.
+
+        Raise KeyError for an unknown key, FeatlasError when the prompt is not the one whose hash was stored.
+        """
+        try:
+            with self._lock, in_words(self.path), reading(self._connection):
+                found = read_request(self._connection, key)
+        except (LookupError, ValueError, TypeError, zlib.error) as error:
+            raise FeatlasError(damaged(self.path, f"the prompt of request {key}: {error}")) from error
+        if found is None:
+            raise KeyError(f"the ledger {self.path} has no request {key!r}")
+        request, stored_hash = found
+        if prompt_hash(request.system, request.user) != stored_hash:
+            said = f"the prompt of request {key} does not match its hash {stored_hash}"
+            raise FeatlasError(damaged(self.path, said))
+        return request
 
     def interrupted(self) -> int:
         """Requests that were under way when a process died: the only ones that may be paid for twice."""
-        rows = self._read("SELECT request_key, owner, sent_at FROM requests WHERE state = 'sent'")
+        rows = self._read(f"SELECT {_UNDER_WAY_COLUMNS} FROM {_WITH_BATCH} WHERE r.state = 'sent'")
         return sum(not self._is_under_way(*row) for row in rows)
-
-    def prompt(self, key: str) -> tuple[str, str]:
-        """Fixed and variable part of the prompt that was sent. Raise KeyError for an unknown key."""
-        query = "SELECT system, prompt FROM requests JOIN prefixes USING (prefix) WHERE request_key = ?"
-        for system, user in self._read(query, (key,)):
-            return decompress(system), decompress(user)
-        raise KeyError(f"the ledger {self.path} has no request {key!r}")
 
     def summary(self) -> LedgerSummary:
         states = dict(self._read("SELECT state, count(*) FROM requests GROUP BY state"))
@@ -173,15 +241,27 @@ class Ledger:
         )
         return _export_frame(rows, columns, price)
 
-    def _is_under_way(self, key: str, owner: str | None, sent_at: float) -> bool:
+    def _is_under_way(
+        self, key: str, state: str, owner: str | None, sent_at: float | None, batch_state: str | None
+    ) -> bool:
+        if state != "sent":
+            return False
+        if batch_state is not None:
+            return batch_state in UNDER_WAY
         if owner == self._owner:
             return (self.path, key) in _SENDING
-        return owner is not None and time.time() - sent_at < LONGEST_SEND_SECONDS and is_alive(owner)
+        return owner is not None and time.time() - (sent_at or 0) < LONGEST_SEND_SECONDS and is_alive(owner)
+
+    def _cost(self, key: str, result: LLMResult) -> float | None:
+        answer = result.answer if isinstance(result, CompletionFailure) else result
+        if self._price is None or answer is None:
+            return None
+        ((model,),) = self._connection.execute("SELECT model FROM requests WHERE request_key = ?", (key,)).fetchall()
+        return self._price(model, answer)
 
     def _select(self, columns: str, keys: Sequence[str], condition: str) -> Iterator[tuple[Any, ...]]:
         for chunk in _chunks(keys):
-            marks = ", ".join("?" * len(chunk))
-            query = f"SELECT {columns} FROM requests WHERE request_key IN ({marks}) AND {condition}"
+            query = f"SELECT {columns} FROM requests WHERE request_key IN ({_marks(chunk)}) AND {condition}"
             yield from self._read(query, tuple(chunk))
 
     def _read(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -194,12 +274,12 @@ class Ledger:
             yield self._connection
 
     @contextmanager
-    def _ending(self, key: str) -> Iterator[sqlite3.Connection]:
+    def _ending(self, keys: Iterable[str]) -> Iterator[sqlite3.Connection]:
         try:
             with self._writing() as connection:
                 yield connection
         finally:
-            _SENDING.discard((self.path, key))
+            _SENDING.difference_update((self.path, key) for key in keys)
 
 
 class LedgerModel:
@@ -294,6 +374,10 @@ def _export_frame(
         pl.Series("cost_usd", costs, dtype=pl.Float64),
         (pl.col("answered_at") * 1_000_000).round().cast(pl.Int64).cast(pl.Datetime("us")),
     )
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
