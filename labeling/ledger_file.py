@@ -37,6 +37,34 @@ def open_ledger(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a ledger without being able to write to it. One of an earlier version is migrated first.
+
+    Raise FeatlasError like `open_ledger`, and when there is none.
+    """
+    if not path.exists():
+        raise FeatlasError(f"There is no ledger {path}: no language model was asked from there yet.")
+    connection = _connect_to_read(path)
+    with in_words(path):
+        version = _version(connection, path)
+        if version == VERSION:
+            return connection
+        connection.close()
+    open_ledger(path).close()
+    return _connect_to_read(path)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    with in_words(path):
+        return sqlite3.connect(
+            f"{path.as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+
 @contextmanager
 def in_words(path: Path) -> Iterator[None]:
     """Turn what SQLite says about the file into a FeatlasError."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
+from typing import Any
 
 from labeling.ledger_prompts import Excerpt, PromptParts, join_prompt, split_prompt
 from labeling.ledger_texts import read_texts, store_texts
@@ -19,13 +20,18 @@ COMPLETION_COLUMNS = (
 )
 """In the order of Completion's fields."""
 
+FAILURE_COLUMNS = f"reason, retryable, detail, latency_seconds IS NOT NULL AND answer IS NOT NULL, {COMPLETION_COLUMNS}"
+
+Price = Callable[[str, Completion], "float | None"]
+"""US dollars for an answer of the model `provider/model`; None when its price is not known."""
+
 StoredPrompt = tuple[str, str, PromptParts]
 """System, schema as JSON, and the rest of the prompt."""
 
 
 def request_key(request: LLMRequest) -> str:
     """Identity of a request: 32 hexadecimal digits of everything that is in it."""
-    return _hash(asdict(request))
+    return _hash(vars(request))
 
 
 def prompt_hash(system: str, user: str) -> str:
@@ -132,6 +138,21 @@ def read_completion(connection: sqlite3.Connection, key: str) -> Completion:
     """The stored answer of an answered request."""
     query = f"SELECT {COMPLETION_COLUMNS} FROM requests WHERE request_key = ?"
     return Completion(*connection.execute(query, (key,)).fetchone())
+
+
+def read_failure(row: Sequence[Any]) -> CompletionFailure:
+    """From the columns FAILURE_COLUMNS."""
+    reason, retryable, detail, answered, *answer = row
+    completion = Completion(*answer) if answered else None
+    return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-1])
+
+
+def reject(connection: sqlite3.Connection, key: str, reason: str, detail: str) -> None:
+    connection.execute(
+        "UPDATE requests SET state = 'failed', reason = ?, retryable = 0, detail = ? "
+        "WHERE request_key = ? AND state = 'answered'",
+        (reason, _writable(detail), key),
+    )
 
 
 def storable(result: LLMResult) -> LLMResult:

@@ -56,7 +56,7 @@ CREATE TABLE requests (
     owner TEXT,                            -- process that sent it, while `sent`
     batch TEXT,                            -- batch it was sent in last; NULL when it was sent by itself
     reason TEXT,                           -- why it failed
-    retryable INTEGER,                     -- of failures: 1 when the next run asks again, 0 when a person must say so
+    retryable INTEGER,                     -- of failures: whether sending the same again may help
     detail TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,   -- over all runs
     stop_reason TEXT,
@@ -109,7 +109,7 @@ def _migrate_from_1(connection: sqlite3.Connection) -> None:
         prompts = [(_unpack(row[0]), _unpack(row[1]), split_prompt(_unpack(row[2]))) for row in some]
         ids = store_texts(connection, stored_texts(prompts))
         state = 3 + _KEPT.split(", ").index("state")
-        # Version 1 asked every failed request again in the next run.
+        # Version 1 did not say; it asked every failed request again.
         connection.executemany(
             insert,
             [

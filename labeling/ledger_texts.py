@@ -29,7 +29,7 @@ def store_texts(connection: sqlite3.Connection, texts: Iterable[str]) -> dict[st
         found = ((number, text_id, _unpack(stored)) for number, text_id, stored in connection.execute(query, chunk))
         ids |= {text: text_id for number, text_id, text in found if text in by_hash[number]}
     for number, some in by_hash.items():
-        for text in some - ids.keys():
+        for text in (text for text in some if text not in ids):
             added = connection.execute("INSERT INTO texts (hash, text) VALUES (?, ?)", (number, _pack(text)))
             assert added.lastrowid is not None
             ids[text] = added.lastrowid
