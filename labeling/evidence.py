@@ -34,6 +34,8 @@ class EvidenceTable:
     comment: str
     sorted_by: tuple[str, ...]
     columns: tuple[Column, ...]
+    added: tuple[str, ...] = ()
+    """Columns that files of an earlier version lack; they are NULL there."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -153,6 +155,7 @@ LLM_REQUESTS = EvidenceTable(
         ("answer", TEXT, "The answer as the model gave it."),
         ("answered_at", pl.Datetime("us"), "When the answer arrived, UTC."),
     ),
+    added=("batch",),
 )
 TABLES: Mapping[str, EvidenceTable] = {
     table.name: table for table in (WINDOWS, CONTEXTS, PANEL, PANEL_ACTIVITY, JUDGMENTS, LLM_REQUESTS)
