@@ -270,7 +270,7 @@ def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(comm
     told = [command.stdout.readline() for _ in range(5)]
     anthropic_url, openai_url = (line.split()[-1] for line in told[:2])
     assert openai_url == f"{anthropic_url}/v1"
-    assert "featlas run --explainer" in told[3]
+    assert "featlas run --features 0-9" in told[3]
     with openai.OpenAI(api_key="any", base_url=openai_url) as client:
         client.chat.completions.create(**chat())
     command.send_signal(signal.SIGINT)
