@@ -10,7 +10,7 @@ import pytest
 
 from labeling.types import CONTROLS
 from tests.flows.mini import CONTROL_SET, FEATURE_SET, MODEL, Mini, Ran, differing, featlas, judge, tables
-from tests.loopback_provider import LoopbackProvider
+from flows.fake_provider import LoopbackProvider
 
 LABELS = [
     "feature_set",
