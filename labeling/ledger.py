@@ -22,10 +22,12 @@ from labeling.ledger_file import in_words, is_alive, open_ledger, this_process, 
 from labeling.ledger_rows import COMPLETION_COLUMNS, decompress, insert, read_completion, request_key, storable, update
 from labeling.llm import ConnectedModel, LanguageModel
 from labeling.llm._workers import run_bounded
-from labeling.types import Completion, LLMRequest, LLMResult
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from labeling.llm._budget import Budget
 
 __all__ = ["Claim", "Ledger", "LedgerModel", "LedgerSummary", "Price", "request_key"]
 
@@ -104,6 +106,27 @@ class Ledger:
         """Stored answers among the keys."""
         rows = self._select(f"request_key, {COMPLETION_COLUMNS}", list(keys), "state = 'answered'")
         return {row[0]: Completion(*row[1:]) for row in rows}
+
+    def failures(self, keys: Iterable[str]) -> dict[str, CompletionFailure]:
+        """Failed requests among the keys that something came back for, with what came back."""
+        rows = self._select(
+            f"request_key, reason, detail, {COMPLETION_COLUMNS}",
+            list(keys),
+            "state = 'failed' AND answer IS NOT NULL AND latency_seconds IS NOT NULL",
+        )
+        return {
+            key: CompletionFailure(reason, False, detail or "", Completion(*answer))
+            for key, reason, detail, *answer in rows
+        }
+
+    def reject(self, key: str, reason: str, detail: str) -> None:
+        """Make an answered request a failed one, because its answer can't be used. The answer stays for people."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE requests SET state = 'failed', reason = ?, detail = ? "
+                "WHERE request_key = ? AND state = 'answered'",
+                (reason, detail, key),
+            )
 
     def claim(self, key: str) -> Claim:
         """Mark a registered request as being sent by this process, unless it is answered or under way already."""
@@ -205,9 +228,10 @@ class Ledger:
 class LedgerModel:
     """A LanguageModel that asks `inner` only for what the ledger has no answer to, and stores what comes back."""
 
-    def __init__(self, inner: LanguageModel, ledger: Ledger) -> None:
+    def __init__(self, inner: LanguageModel, ledger: Ledger, budget: Budget | None = None) -> None:
         self._inner = inner
         self._ledger = ledger
+        self._budget = budget
         self.max_in_flight = inner.max_in_flight if isinstance(inner, ConnectedModel) else WORKERS
         self.reused = 0
         """Distinct requests that were answered already."""
@@ -233,7 +257,25 @@ class LedgerModel:
         return self._inner.connected() if isinstance(self._inner, ConnectedModel) else nullcontext()
 
     async def _answer(self, item: tuple[str, LLMRequest]) -> LLMResult:
-        key, request = item
+        if self._budget is None:
+            return await self._claim_and_ask(*item)
+        # Before the claim, which forgets what is known of an earlier failure.
+        reservation = await self._budget.wait_for_room(item[1])
+        billed: LLMResult | None = None
+
+        def note(result: LLMResult) -> None:
+            nonlocal billed
+            billed = result
+
+        try:
+            return await self._claim_and_ask(*item, note)
+        finally:
+            self._budget.settle(reservation, billed)
+
+    async def _claim_and_ask(
+        self, key: str, request: LLMRequest, note: Callable[[LLMResult], None] = lambda _: None
+    ) -> LLMResult:
+        """The answer, stored or new. `note` is told what came back now, which the ledger adds to earlier attempts."""
         while not (claim := self._ledger.claim(key)).granted:
             if claim.answer is not None:
                 self.reused += 1
@@ -247,6 +289,7 @@ class LedgerModel:
             # What stops the run is a refusal of the provider; after anything else an answer may be on its way.
             self._ledger.release(key, may_be_answered=not isinstance(error, FeatlasError))
             raise
+        note(result)
         return self._ledger.finish(key, result)
 
 

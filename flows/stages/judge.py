@@ -21,7 +21,7 @@ import polars as pl
 from evals import scorers
 from evals.calibration import Curve
 from evals.scorers import Scorer
-from flows.llm import LLMSettings, Usage, send, usage
+from flows.llm import LLMSettings, Usage, send
 from labeling import evidence
 from labeling.feature_evidence import read_contexts
 from labeling.identity import identify
@@ -121,7 +121,7 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         for row, contexts in _labels_with_contexts(job, "score", windows)
     ]
     requests = [request for item in asked for request in item.requests]
-    sent = send(job.root, requests, job.llm)
+    sent = send(job.root, requests, job.llm, scorer.problem)
     scorer.prepare([item.task for item in asked], windows)
     judged, lost, place = list[_Judged](), Counter[str](), 0
     for item in asked:
@@ -132,8 +132,8 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         lost.update(reason for reason in grades.reasons if reason is not None)
     frame = pl.concat([_judged_before(job), _judgments(job, judged, windows)])
     evidence.write_shard(workspace, "judgments", job.group, job.shard, frame)
-    once = {key: place for place, key in enumerate(sent.keys)}.values()  # two controls can ask the same question
-    spent = usage([requests[place] for place in once], [sent.results[place] for place in once])
+    once = dict(zip(sent.asked, sent.usage, strict=True))  # two controls can ask the same question
+    spent = sum(once.values(), Usage())
     return JudgeResult(len(frame), dict(lost), spent, sent.n_reused, sent.n_sent_again)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.llm import LLMSettings, Usage, llm_settings, send, usage
+from flows.llm import LLMSettings, Usage, llm_settings, send
 from flows.session import Session
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
@@ -147,14 +147,15 @@ def label_shard(job: LabelShard) -> LabelShardResult:
     explainer = make_explainer(job.explainer)
     asked = [(e, explainer.requests(e)) for e in gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)]
     requests = [_repeated(request, job.repeat) for _, some in asked for request in some]
-    sent = send(job.root, requests, job.llm)
+    sent = send(job.root, requests, job.llm, explainer.problem)
     rows, total, place = [], Usage(), 0
     for item, some in asked:
         span = slice(place, place + len(some))
         place += len(some)
-        spent = usage(requests[span], sent.results[span])
+        spent = sum(sent.usage[span], Usage())
         total += spent
-        rows.append(_row(item, explainer, job.repeat, sent.results[span], sent.keys[span], spent))
+        keys = [key for keys in sent.asked[span] for key in keys]
+        rows.append(_row(item, explainer, job.repeat, sent.results[span], keys, spent))
     return LabelShardResult(pl.DataFrame(rows, schema=EXPLANATION_TYPES), total, sent.n_reused, sent.n_sent_again)
 
 

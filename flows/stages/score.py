@@ -17,6 +17,7 @@ from evals.groups import score_groups
 from evals.joined import join_tables
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
+from flows.budgets import prices
 from flows.llm import Usage, llm_settings, usage_of
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
@@ -293,7 +294,7 @@ def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.
         tables.setdefault(control, []).append(table)
     for control, parts in tables.items():
         own = labels.filter(pl.col("control").eq_missing(control))
-        used = usage_of(session.workspace, _request_keys(session, judging, own))
+        used = usage_of(session.workspace, _request_keys(session, judging, own), prices(session.config.llm.prices))
         session.store.save("score_groups", _group_rows(session, judging, join_tables(parts), used, control))
 
 
