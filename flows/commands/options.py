@@ -33,6 +33,9 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="Config file. Default: featlas.toml here, else the config of the workspace's last run.",
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Send nothing; say what language models would be asked and what it would cost."
+)
 prefect_option = click.option(
     "--prefect/--no-prefect",
     default=None,

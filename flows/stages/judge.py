@@ -76,7 +76,7 @@ class JudgeResult:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class AskedLabel:
     """One label to be judged on one feature's windows, with the requests that ask."""
 
     row: dict[str, Any]
@@ -88,7 +88,7 @@ class _Asked:
 class _Judged:
     """One label with the answers about it."""
 
-    asked: _Asked
+    asked: AskedLabel
     grades: Grades
     keys: Sequence[str]
     """Keys of the requests that asked."""
@@ -117,7 +117,7 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
     windows = split_windows(job.root, job.corpus_id, "score")
     panel = _panel(workspace, job.sample_id, windows) if scorer.uses_panel else np.zeros(0, np.int64)
     asked = [
-        _ask(row, contexts, panel, scorer, windows, job.epoch)
+        ask_about(row, contexts, panel, scorer, windows, job.epoch)
         for row, contexts in _labels_with_contexts(job, "score", windows)
     ]
     requests = [request for item in asked for request in item.requests]
@@ -174,9 +174,10 @@ def _panel(workspace: Workspace, sample_id: str, windows: Windows) -> IntArray:
     return windows.rows_of(panel["window_id"].to_numpy())
 
 
-def _ask(
+def ask_about(
     row: dict[str, Any], contexts: Contexts, panel: IntArray, scorer: Scorer, windows: Windows, epoch: int
-) -> _Asked:
+) -> AskedLabel:
+    """The windows that one label is judged on, and the requests that ask about them."""
     own_panel = panel if row["control"] is None else panel[:0]  # controls are about the balanced metrics only
     rows = np.unique(np.concatenate([contexts.row, own_panel]))
     seed = int(identify("judge order", feature=row["feature"], epoch=epoch), 16)
@@ -185,8 +186,8 @@ def _ask(
     activations[np.searchsorted(rows, contexts.row)] = contexts.activations
     task = JudgeTask(row["feature"], read_label(row), rows[order], activations[order], seed % 2**32, epoch)
     if scorer.accepts(task) is not None:
-        return _Asked(row, task, ())
-    return _Asked(row, task, tuple(replace(r, repeat=epoch) for r in scorer.requests(task, windows)))
+        return AskedLabel(row, task, ())
+    return AskedLabel(row, task, tuple(replace(r, repeat=epoch) for r in scorer.requests(task, windows)))
 
 
 def read_label(row: dict[str, Any]) -> Label | None:
@@ -238,7 +239,7 @@ def grade_select(job: JudgeShard) -> pl.DataFrame:
     scorer, windows = make_scorer(job.scorer), split_windows(job.root, job.corpus_id, "select")
     no_panel = np.zeros(0, np.int64)
     tasks = [
-        _ask(row, contexts, no_panel, scorer, windows, job.epoch).task
+        ask_about(row, contexts, no_panel, scorer, windows, job.epoch).task
         for row, contexts in _labels_with_contexts(job, "select", windows)
         if row["control"] is None
     ]

@@ -97,10 +97,7 @@ def _read_prompt(path: str | None) -> str | None:
 
 def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, repeat: int) -> None:
     store, explainer = session.store, make_explainer(choice)
-    features = select_features(session, sample, session.config.label.features)
-    stored = store.read("explanations", sample_id=sample.sample_id, state="labeled")
-    labeled = set(stored["explanation_id"].to_list())
-    wanted = [f for f in features if explanation_id(f, explainer, repeat) not in labeled]
+    wanted = features_to_label(session, sample, explainer, repeat)
     jobs = [
         LabelShard(
             root=session.workspace.root,
@@ -126,6 +123,14 @@ def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, rep
         session.progress.advance(
             f"label {sample.feature_set.name} ({choice.name})", done=done, total=len(wanted), unit="features"
         )
+
+
+def features_to_label(session: Session, sample: Sample, explainer: Explainer, repeat: int) -> list[FeatureInfo]:
+    """Selected features that have no label yet from the same explainer, model, prompt and evidence."""
+    features = select_features(session, sample, session.config.label.features)
+    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    labeled = set(stored["explanation_id"].to_list())
+    return [f for f in features if explanation_id(f, explainer, repeat) not in labeled]
 
 
 def explanation_id(feature: FeatureInfo, explainer: Explainer, repeat: int) -> str:

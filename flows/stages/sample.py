@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from flows.session import Session
 from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
-from flows.stages.prepare_corpus import PreparedCorpus, prepare_corpus
+from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
 from labeling import evidence
 from labeling.codes import Codes, read_codes, save_codes
 from labeling.context_tables import Pool, build_tables, feature_tables, panel_table, prepare_pool
@@ -92,6 +92,20 @@ def sample_all(session: Session) -> list[Sample]:
     samples = [sample for group in groups for sample in _sample_group(session, group)]
     close_sources()
     return samples
+
+
+def find_samples(session: Session) -> list[Sample]:
+    """The samples of the config that are complete; nothing is computed but what tells them apart."""
+    groups = group_feature_sets(session.config, threads=1)
+    found: list[Sample] = []
+    for group in groups:
+        source = open_source(group)
+        corpus = find_corpus(session, source, max_tokens=group.max_tokens)
+        if corpus is not None:
+            samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
+            found += [sample for sample in samples if session.store.shard_done("sample", sample.sample_id, 0)]
+    close_sources()
+    return found
 
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
