@@ -157,7 +157,7 @@ class Budget:
     def _message(self) -> str:
         limit = (
             f"{self._max_requests:,} requests (llm.max_requests)"
-            if self._requests_used()
+            if self._requests_used() or self._max_cost_usd is None
             else f"${self._max_cost_usd:g} (llm.max_cost): the next request could pass it"
         )
         cost = f"${self._cost_usd:.4f}" if self._cost_known else "an unknown sum"
