@@ -40,6 +40,7 @@ def answered(mini: Mini) -> int:
         return ledger.summary().answered
 
 
+@pytest.mark.slow
 def test_a_limit_of_requests_stops_cleanly_publishes_and_a_later_run_goes_on(
     mini: Mini, tmp_path: Path, provider: LoopbackProvider
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_limit_of_cost_needs_a_price_and_a_table_of_one_s_own_gives_it(
     assert (unread.code, "/no/such/prices.json" in unread.paragraph()) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_nothing_needs_no_key_and_comes_close(
     mini: Mini, tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
