@@ -14,11 +14,12 @@ import duckdb
 import polars as pl
 
 from labeling.snapshot import open_snapshot, select
+from labeling.types import STRICT_TAU_SHARE, TAU_SHARE
 from labeling.workspace import Workspace
 
-TAU = 0.01
+TAU = TAU_SHARE
 """The threshold of firing, as a share of a feature's largest activation, that pages show unless they say otherwise."""
-STRICT_TAU = 0.25
+STRICT_TAU = STRICT_TAU_SHARE
 """The higher threshold that scores are also computed at."""
 
 

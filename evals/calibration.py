@@ -15,7 +15,7 @@ import numpy as np
 from evals.items import Bool, Float, Int, Items
 from evals.strata import ABOVE, HARD_PARTS, RANDOM, lay_out
 from labeling.errors import FeatlasError
-from labeling.types import JSON
+from labeling.types import JSON, TAU_SHARE
 
 MIN_WINDOWS = 50
 """Answered firing windows, and as many silent ones, below which no curve is fitted."""
@@ -118,7 +118,7 @@ def reliability(items: Items, *, bins: int = 10) -> Reliability:
 
 def _balanced_rows(items: Items) -> tuple[Float, Bool, Float]:
     """Grades, whether they fire, and weights: 1/2 firing, 1/4 hard, 1/4 random windows in each feature."""
-    design = lay_out(items, share_of_max=0.01)
+    design = lay_out(items, share_of_max=TAU_SHARE)
     share = sum(w * design.share(p) for w, p in ((0.5, ABOVE), (0.25, HARD_PARTS), (0.25, (RANDOM,))))
     complete = ~np.isnan(share).any(axis=1) & ~((share > 0) & (design.answered == 0)).any(axis=1)
     per_item = np.where(complete[:, None], share, 0.0) / np.maximum(design.answered, 1)

@@ -27,9 +27,8 @@ from evals.items import Bool, Float, Int, Items
 from evals.ranks import sort_rows
 from evals.strata import Design, lay_out
 from evals.unscored import Reasons, reasons_for
-from labeling.types import QUANTILES
+from labeling.types import QUANTILES, TAU_SHARE, TAU_SHARES
 
-TAU_SHARES = (0.01, 0.25)
 METRICS = (
     "balanced_hard",
     "balanced_random",
@@ -64,7 +63,7 @@ class MetricTable:
     n_lost: Int  # [R, F] items that would have counted but have no grade
     shared_variance: Float  # [R] part of the variance of the features' mean that comes from documents they share
 
-    def row(self, metric: str, *, tau_share: float = 0.01) -> int:
+    def row(self, metric: str, *, tau_share: float = TAU_SHARE) -> int:
         """Row of a metric. Raise KeyError when there is none."""
         for row, key in enumerate(zip(self.metric, self.tau_share, strict=True)):
             if key == (metric, tau_share):

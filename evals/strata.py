@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.items import Bool, Float, Int, Items
-from labeling.types import HARD, QUANTILES, STRATA
+from labeling.types import HARD, QUANTILES, STRATA, STRICT_TAU_SHARE
 
 PARTS = (*QUANTILES, *(f"{q} below the threshold" for q in QUANTILES), "grey", *HARD, "random")
 N_PARTS = len(PARTS)
@@ -84,7 +84,7 @@ def lay_out(items: Items, *, share_of_max: float) -> Design:
     """
     part = _PART_OF[items.stratum]
     mass = _stratum_masses(items, part)
-    if share_of_max == 0.25:
+    if share_of_max == STRICT_TAU_SHARE:
         part = np.where((part >= 0) & (part < 5) & (items.activation <= items.tau25[:, None]), part + 5, part)
         mass = _cut_masses(mass, items.firing_windows25)
     rows = np.arange(len(items))[:, None]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from evals.items import Items
 from evals.strata import ABOVE, PARTS, SILENT, Design
+from labeling.types import STRICT_TAU_SHARE
 
 Reasons = npt.NDArray[np.object_]
 
@@ -58,7 +59,7 @@ def _nothing_drawn(items: Items, design: Design, side: tuple[int, ...], row: int
     if side[0] not in ABOVE:
         return f"no window was drawn from {' or '.join(PARTS[p] for p in side if p not in range(5, 10))}"
     name = PARTS[side[0]] if len(side) == 1 else "the firing windows"
-    if share_of_max == 0.25:
+    if share_of_max == STRICT_TAU_SHARE:
         count = int(items.firing_windows25[row])
         if len(side) == 1 and design.drawn[row, side[0] + 5] > 0:
             return f"{name} lies below 25 % of the maximum ({count:,} windows are above)"
@@ -68,7 +69,7 @@ def _nothing_drawn(items: Items, design: Design, side: tuple[int, ...], row: int
 
 def _uncounted_firing(items: Items, design: Design, share_of_max: float) -> dict[int, str]:
     """The quantile strata must hold all firing windows, else one of them is missing."""
-    counted = items.firing_windows25 if share_of_max == 0.25 else items.firing_windows
+    counted = items.firing_windows25 if share_of_max == STRICT_TAU_SHARE else items.firing_windows
     held = design.mass[:, ABOVE].sum(axis=1)
     short = held < counted * (1 - TOLERANCE) - 1
     return {

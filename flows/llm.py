@@ -149,7 +149,8 @@ class _Asking:
 
 def _asked_twice_for(failure: CompletionFailure) -> bool:
     """Whether a stored failure is of the kind that a second question follows."""
-    return failure.reason == TRUNCATED or (failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason])
+    rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
+    return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 
 
 def _second_questions(requests: Sequence[LLMRequest], first: Sequence[LLMResult]) -> dict[int, LLMRequest]:

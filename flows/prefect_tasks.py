@@ -46,7 +46,7 @@ def run_as_tasks(
 ) -> Iterator[tuple[Job, Result]]:
     """A ShardRunner: each job is a task run of the current flow run, one after the other.
 
-    One at a time on purpose: a shard already uses all threads and every request that may be in flight, and an
+    One at a time on purpose: a shard that asks a provider already uses every request that may be in flight, and an
     interrupted run stops at once. A shard that crashes is tried twice and does not keep the others from being done
     and recorded; its error is raised at the end. A FeatlasError would meet the other shards too and ends the run.
     """

@@ -41,6 +41,8 @@ class Session:
     runner: ShardRunner
     cores: int
     """CPU cores it may keep busy."""
+    workers: WorkerProcesses | None = None
+    """Where jobs are spread over processes of this machine."""
     command: str = ""
     started_at: datetime = field(default_factory=lambda: _now())
     failures: dict[str, int] = field(default_factory=dict)
@@ -51,6 +53,11 @@ class Session:
     """What to tell the user when a limit ended the run early."""
     n_sent_again: int = 0
     """Requests that a killed run had under way; they may have been paid twice."""
+
+    @property
+    def processes(self) -> int:
+        """Processes that jobs may run in at once."""
+        return self.cores if self.workers is not None else 1
 
     def now(self) -> datetime:
         """UTC, without a time zone, as the store keeps times."""
@@ -92,7 +99,18 @@ def open_session(
     """
     workspace, cores = Workspace(root).create(), config.sample.threads or min(MOST_CORES, idle_cores())
     with open_budget(root, config.llm), Store(workspace) as store, WorkerProcesses(cores) as workers:
-        session = Session(workspace, store, config, uuid.uuid4().hex[:16], progress, runner or workers, cores, command)
+        session = Session(
+            workspace=workspace,
+            store=store,
+            config=config,
+            run_id=uuid.uuid4().hex[:16],
+            progress=progress,
+            runner=runner or workers,
+            cores=cores,
+            workers=workers if runner is None else None,
+            command=command,
+        )
+        _close_killed_runs(store)
         _record(session, state="running")
         try:
             yield session
@@ -107,6 +125,13 @@ def open_session(
             _record(session, state="failed", message=text)
             raise
         session.record_end()
+
+
+def _close_killed_runs(store: Store) -> None:
+    """Runs that did not come to say how they ended: only one process may write, so theirs is gone."""
+    lost = store.read("runs", state="running")
+    if len(lost):
+        store.save("runs", lost.with_columns(pl.lit("killed").alias("state")))
 
 
 def _record(session: Session, *, state: str, message: str | None = None) -> None:

@@ -1,8 +1,8 @@
 """How shards of work are run: one after the other here, on all cores in `worker_processes.py`, as Prefect tasks in
 `prefect_tasks.py`.
 
-A stage cuts its work into jobs (small frozen dataclasses) and hands them with a top-level function to a runner.
-Jobs write their own evidence files; only the caller of the runner writes to the store.
+A stage cuts its work into jobs (frozen dataclasses that can go to another process) and hands them with a top-level
+function to a runner. Jobs may write evidence files; only the caller of the runner writes to the store.
 """
 
 from __future__ import annotations

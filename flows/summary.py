@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from flows.cost_summary import UnitCost, unit_costs
 from flows.pipeline import Outcome
 from labeling.snapshot import query
-from labeling.types import JSON
+from labeling.types import JSON, TAU_SHARE
 from labeling.workspace import Workspace
 
+NO_CALIBRATION = "no calibration"
 MAIN_METRICS = ("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random")
 
 STATUSES = """
@@ -22,9 +26,10 @@ SELECT feature_set, status, count(*) AS n FROM features JOIN samples USING (samp
 WHERE sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
 GROUP BY ALL ORDER BY ALL
 """
-SCORES = """
-SELECT feature_set, explainer, scorer, metric, coalesce(control, 'true label') AS label, n_features, mean, low, high
-FROM scoreboard WHERE tau = 0.01 AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
+SCORES = f"""
+SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coalesce(control, 'true label') AS label,
+    n_features, mean, low, high
+FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
 
 
@@ -73,17 +78,18 @@ class Summary:
         """One line a label, true or control, with the columns people compare."""
         if self.scores.is_empty():
             return []
-        names = ["feature_set", "explainer", "scorer", "label"]
+        names = ["feature_set", "explainer", "explainer_model", "scorer", "judge_model", "label"]
         most = self.scores.group_by(names).agg(pl.col("n_features").max())
-        wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names)
+        wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names, nulls_equal=True)
         present = [metric for metric in MAIN_METRICS if metric in wide.columns]
         order = ["true label", "shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
-        wide = wide.sort("feature_set", "explainer", "scorer", pl.col("label").replace_strict(order, range(len(order))))
-        lines = [f"{'mean over features':<46}{'n':>6}" + "".join(f"{metric:>17}" for metric in present)]
-        for row in wide.iter_rows(named=True):
-            name = f"{row['explainer']} / {row['scorer']}: {row['label']}"
+        wide = wide.sort(*names[:-1], pl.col("label").replace_strict(order, range(len(order))))
+        rows = [(_row_name(row), row) for row in wide.iter_rows(named=True)]
+        width = max(46, *(len(name) + 2 for name, _ in rows))
+        lines = [f"{'mean over features':<{width}}{'n':>6}" + "".join(f"{metric:>17}" for metric in present)]
+        for name, row in rows:
             cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
-            lines.append(f"{name:<46}{row['n_features']:>6}{cells}")
+            lines.append(f"{name:<{width}}{row['n_features']:>6}{cells}")
         return [*lines, "0.5 is what a label that says nothing gets; read headline against the shuffled labels.", ""]
 
     def _requests(self) -> list[str]:
@@ -113,10 +119,15 @@ class Summary:
         if not self.outcome.failures:
             return []
         lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.outcome.failures.items()))
-        return [
+        lines = [
             f"Not complete: {lost}. The same command tries these again; with --retry-failed it also asks once more for "
             "answers that could not be used."
         ]
+        if any(NO_CALIBRATION in reason for reason in self.outcome.failures):
+            lines.append(
+                f"{NO_CALIBRATION} means too little text to judge on: raise corpus.max_tokens, or add documents."
+            )
+        return lines
 
     def _end(self) -> list[str]:
         times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.outcome.seconds.items())
@@ -124,8 +135,11 @@ class Summary:
         lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB{workers}"]
         if self.outcome.report:
             lines.append(f"Report: {self.outcome.report}")
+        place = (
+            "" if self.workspace == Path("workspace").absolute() else f" --workspace {shlex.quote(str(self.workspace))}"
+        )
         lines.append(
-            'Ask further: featlas query "select feature, label, score from labels order by score desc limit 10"'
+            f'Ask further: featlas query{place} "select feature, label, score from labels order by score desc limit 10"'
         )
         return lines
 
@@ -136,6 +150,13 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
     costs = tuple(unit_costs(place)) if outcome.usage.requests else ()
     return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, costs)
+
+
+def _row_name(row: Mapping[str, Any]) -> str:
+    """Who explained and who graded, by which language models, and whose label it was."""
+    who = ((row["explainer"], row["explainer_model"]), (row["scorer"], row["judge_model"]))
+    explainer, scorer = (f"{name} ({model})" if model else str(name) for name, model in who)
+    return f"{explainer} / {scorer}: {row['label']}"
 
 
 def _peak_mib(who: int) -> int:

@@ -54,9 +54,9 @@ class WorkerProcesses:
                 yield job, result
         except BrokenProcessPool as error:
             raise FeatlasError(
-                f"A worker process died in {name}, killed from outside or for want of memory. What was finished is "
-                "stored; the same command resumes. With `--set sample.threads=1` one process does all the work and "
-                "needs the least memory."
+                f"A worker process died in {name}: killed from outside, for want of memory, or because a script of your own "
+                "calls Featlas without `if __name__ == '__main__':`. What was finished is stored; the same command "
+                "resumes. With `--set sample.threads=1` one process does all the work and needs the least memory."
             ) from error
 
     def _hand_out(self, work: Callable[[Job], Result], jobs: Iterator[Job]) -> Iterator[tuple[Job, Future[Result]]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of the parameters in glibc's malloc.h."""
-KEPT_BYTES = 64 * 1024 * 1024
+KEPT_BYTES = 32 * 1024 * 1024
+"""The most that glibc takes for the threshold of mmap on 64-bit systems."""
 
 
 @cache

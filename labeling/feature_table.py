@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeling.sampler import SamplerState, counts_from, edge_at_or_below
-from labeling.types import SPLITS, FeatureStatus, FloatArray, IntArray
+from labeling.types import SPLITS, STRICT_TAU_SHARE, TAU_SHARE, FeatureStatus, FloatArray, IntArray
 
 DENSE_SHARE = 0.04
 """Features that fire on more than this share of tokens say little with a single label."""
@@ -33,7 +33,7 @@ class FeatureTable:
 
 
 def describe_features(
-    state: SamplerState, n_windows: IntArray, *, n_tokens: int, tau_share: float = 0.01
+    state: SamplerState, n_windows: IntArray, *, n_tokens: int, tau_share: float = TAU_SHARE
 ) -> FeatureTable:
     """Thresholds, counts and status of every feature.
 
@@ -42,7 +42,7 @@ def describe_features(
     """
     maximum = state.maximum.amax(0)
     tau, tau_bin = edge_at_or_below(maximum * tau_share)
-    tau25, tau25_bin = edge_at_or_below(maximum * 0.25)
+    tau25, tau25_bin = edge_at_or_below(maximum * STRICT_TAU_SHARE)
     firing_tokens = counts_from(state.token_histogram, state.histogram_top, tau_bin).numpy()
     firing_windows = counts_from(state.window_histogram, state.histogram_top, tau_bin).numpy()
     active = state.window_histogram.long().sum(-1).numpy()

@@ -57,6 +57,7 @@ class Store:
         self._mutex = threading.RLock()
         self._lock = WorkspaceLock(workspace.lock)
         try:
+            evidence.remove_unfinished(workspace)
             self._connection = open_database(workspace.database, now=now)
             self._columns = table_columns(self._connection)
             self._keys = table_keys(self._connection)
@@ -123,6 +124,15 @@ class Store:
         row = (stage, key, shard, rows, seconds, place, self._now())
         with self._writing() as connection:
             connection.execute("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def forget_shards(self, stage: str, keys: str, *, but: str, shards: Sequence[int]) -> None:
+        """Take back that shards are complete, for the keys that start with `keys`, one excepted: other work takes the
+        place of what they wrote."""
+        with self._writing() as connection:
+            connection.execute(
+                "DELETE FROM shards WHERE stage = ? AND starts_with(key, ?) AND key <> ? AND list_contains(?::INTEGER[], shard)",
+                [stage, keys, but, list(shards)],
+            )
 
     def shard_done(self, stage: str, key: str, shard: int) -> bool:
         """Tell whether a shard is complete and can be skipped."""

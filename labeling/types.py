@@ -25,6 +25,10 @@ Split = Literal["explain", "select", "score"]
 """What a document may be used for: evidence for labels, choosing and calibrating, or reported numbers."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+TAU_SHARE, STRICT_TAU_SHARE = 0.01, 0.25
+"""Thresholds of firing as shares of a feature's largest activation: the main one, and one that counts strong firing only."""
+TAU_SHARES = (TAU_SHARE, STRICT_TAU_SHARE)
+
 Stratum = Literal["top", "q1", "q2", "q3", "q4", "q5", "grey", "hard_token", "hard_neighbor", "hard_text", "random"]
 """Why a window was chosen for a feature.
 

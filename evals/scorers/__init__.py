@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from labeling.types import JSON, Grades, JudgeTask, LLMRequest, LLMResult, Windows
+from labeling.types import JSON, Grades, JudgeTask, Label, LLMRequest, LLMResult, Windows
 
 
 class Scorer(Protocol):
@@ -39,8 +39,11 @@ class Scorer(Protocol):
     @property
     def parameters(self) -> Mapping[str, JSON]: ...
 
-    def accepts(self, task: JudgeTask) -> str | None:
-        """None when the task's label can be judged, else the reason why not (a label without a pattern, say)."""
+    def accepts(self, label: Label | None) -> str | None:
+        """None when a label can be judged, else the reason why not (it has no pattern, say); others are never asked about.
+
+        No label is the control that must guess.
+        """
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]: ...
 

@@ -23,7 +23,7 @@ from labeling.prompts import (
     unreadable,
     unreadable_text,
 )
-from labeling.types import JSON, CompletionFailure, Grades, IntArray, JudgeTask, LLMRequest, LLMResult, Windows
+from labeling.types import JSON, CompletionFailure, Grades, IntArray, JudgeTask, Label, LLMRequest, LLMResult, Windows
 
 SYSTEM = """\
 You predict where a feature of a language model fires, from a description of the feature. It fires in an excerpt when \
@@ -86,8 +86,8 @@ class Detection:
     def parameters(self) -> Mapping[str, JSON]:
         return {"windows_per_request": self.windows_per_request}
 
-    def accepts(self, task: JudgeTask) -> str | None:
-        return "empty_label" if task.label is not None and not task.label.text.strip() else None
+    def accepts(self, label: Label | None) -> str | None:
+        return "empty_label" if label is not None and not label.text.strip() else None
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:
         return tuple(self._request(task, windows, batch) for batch in self._batches(task, windows))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from labeling.sentence_embeddings import SentenceEmbedder
-from labeling.types import JSON, FloatArray, Grades, JudgeTask, LLMRequest, LLMResult, Windows
+from labeling.types import JSON, FloatArray, Grades, JudgeTask, Label, LLMRequest, LLMResult, Windows
 
 CACHED_TEXTS = 100_000
-"""Vectors kept between tasks: at most 150 MB."""
+"""Texts whose vectors are kept between tasks: 150 MB of numbers, or those of one call if it has more."""
 
 
 def create(*, model: str | None = None) -> Embedding:  # noqa: ARG001 - a judge may be set for the other scorers
@@ -57,8 +57,8 @@ class Embedding:
     def parameters(self) -> Mapping[str, JSON]:
         return {"embedder": self._embedder.name}
 
-    def accepts(self, task: JudgeTask) -> str | None:
-        return "empty_label" if task.label is not None and not task.label.text.strip() else None
+    def accepts(self, label: Label | None) -> str | None:
+        return "empty_label" if label is not None and not label.text.strip() else None
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002 - protocol
         return ()

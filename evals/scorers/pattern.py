@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeling.patterns import VERSION, Pattern, log_odds
-from labeling.types import JSON, Grades, JudgeTask, LLMRequest, LLMResult, Windows
+from labeling.types import JSON, Grades, JudgeTask, Label, LLMRequest, LLMResult, Windows
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,8 @@ class PatternScorer:
     def parameters(self) -> Mapping[str, JSON]:
         return {}
 
-    def accepts(self, task: JudgeTask) -> str | None:
-        if task.label is not None and task.label.pattern is None:
-            return "the label has no executable pattern"
-        return None
+    def accepts(self, label: Label | None) -> str | None:
+        return "no_pattern" if label is not None and label.pattern is None else None
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002
         return ()

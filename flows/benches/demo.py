@@ -16,6 +16,7 @@ from pathlib import Path
 from flows.benches import Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, featlas_program, run_child
 from labeling.errors import FeatlasError
+from labeling.types import TAU_SHARE
 
 WALL_SECONDS, PEAK_MIB = 120.0, 2048.0
 """On two idle cores; on busy ones look at the CPU seconds."""
@@ -26,16 +27,16 @@ newest AS (
     SELECT s.feature_set, arg_max(s.sample_id, s.created_at) AS sample_id
     FROM samples s JOIN feature_sets f USING (feature_set) WHERE f.control_for IS NULL GROUP BY s.feature_set
 )"""
-MEANS = """
+MEANS = f"""
 SELECT metric, coalesce(control, 'true') AS label, avg(mean) AS mean FROM scoreboard
-WHERE explainer = 'token_pattern' AND scorer = 'pattern' AND tau = 0.01 AND (control IS NULL OR control = 'shuffled')
+WHERE explainer = 'token_pattern' AND scorer = 'pattern' AND tau = {TAU_SHARE} AND (control IS NULL OR control = 'shuffled')
 GROUP BY ALL
 """
 ABOVE_SHUFFLED = f"""
 WITH {NEWEST}
 SELECT avg((t.value > s.value)::INT) AS share
 FROM newest JOIN scores t USING (sample_id) JOIN scores s USING (sample_id, feature, metric, tau, explainer, scorer, epoch)
-WHERE t.explainer = 'token_pattern' AND t.scorer = 'pattern' AND t.metric = 'auroc_random' AND t.tau = 0.01
+WHERE t.explainer = 'token_pattern' AND t.scorer = 'pattern' AND t.metric = 'auroc_random' AND t.tau = {TAU_SHARE}
     AND t.control IS NULL AND s.control = 'shuffled'
 """
 HARD_SOURCES = f"""

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from flows.session import Session
-from flows.stages.sample import Sample, load_directions
+from flows.stages.sample import Sample
+from flows.stages.sampler_files import load_directions
 from labeling.cluster_names import name_clusters
 from labeling.clusters import (
     Clustering,
@@ -42,11 +43,13 @@ def cluster_all(session: Session, samples: Sequence[Sample]) -> None:
             "method": METHOD,
             "neighbors": settings.neighbors,
         }
-        key = identify("clusters", seed=seed, resolution=sorted(settings.resolution), **parameters)
+        key = f"{name}." + identify("clusters", seed=seed, resolution=sorted(settings.resolution), **parameters)
         if session.store.shard_done("cluster", key, 0):
             _name_again(session, sample)
             continue
+        session.store.forget_shards("cluster", f"{name}.", but=key, shards=[0])
         neighbors = nearest_neighbors(directions, count=settings.neighbors)
+        session.store.remove("neighbors", "feature_set", [name])
         session.store.save("neighbors", neighbors.frame(name))
         graph = neighbor_graph(neighbors)
         found = [find_clusters(graph, resolution=resolution, seed=seed) for resolution in settings.resolution]

@@ -20,9 +20,9 @@ from flows.budgets import prices
 from flows.session import Session
 from flows.stages.billed import Billed, billed_before
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer, split_windows
-from flows.stages.label import choose_explainer, features_to_label, gather_evidence, make_explainer
+from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
+from flows.stages.labels_to_judge import assigned_controls
 from flows.stages.sample import Sample
-from flows.stages.score import assigned_controls
 from flows.stages.select_features import select_features
 from labeling import evidence
 from labeling.explainers import Explainer
@@ -108,15 +108,9 @@ def _labels(session: Session, sample: Sample, explainer: Explainer, model: str) 
 
 def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scorer) -> Estimate:
     selected = select_features(session, sample, session.config.score.features)
-    labels = session.store.read(
-        "explanations",
-        sample_id=sample.sample_id,
-        explainer=explainer.name,
-        explainer_model=explainer.model,
-        prompt_version=explainer.prompt_version,
-        repeat=0,
-        state="labeled",
-    )
+    wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
+    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    labels = stored.filter(pl.col("explanation_id").is_in(wanted))
     texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
     times = _labels_judged(session, sample, selected)
 

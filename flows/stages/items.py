@@ -76,7 +76,7 @@ def _coded(stratum: pl.Expr) -> pl.Expr:
 
 
 def _document_code() -> pl.Expr:
-    """The same number for the same document everywhere: the first 31 bits of its hash."""
+    """The same number for the same document everywhere: 31 bits of its hash."""
     return pl.col("document_id").str.slice(0, 8).str.to_integer(base=16).cast(pl.Int64) % (2**31)
 
 

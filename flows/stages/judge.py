@@ -101,7 +101,7 @@ class _Judged:
 
 
 def make_scorer(choice: ScorerChoice) -> Scorer:
-    """Make a scorer; offline ones are kept, because some load a model."""
+    """Make a scorer. It is kept, because some load a model."""
     return _scorer(choice)
 
 
@@ -185,8 +185,6 @@ def ask_about(
     activations = np.zeros((len(rows), windows.width), dtype=np.float32)
     activations[np.searchsorted(rows, contexts.row)] = contexts.activations
     task = JudgeTask(row["feature"], read_label(row), rows[order], activations[order], seed % 2**32, epoch)
-    if scorer.accepts(task) is not None:
-        return AskedLabel(row, task, ())
     return AskedLabel(row, task, tuple(replace(r, repeat=epoch) for r in scorer.requests(task, windows)))
 
 
@@ -243,7 +241,6 @@ def grade_select(job: JudgeShard) -> pl.DataFrame:
         for row, contexts in _labels_with_contexts(job, "select", windows)
         if row["control"] is None
     ]
-    tasks = [task for task in tasks if scorer.accepts(task) is None]
     scorer.prepare(tasks, windows)
     feature, rows, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for task in tasks:

@@ -8,36 +8,29 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import load_file
 
 from flows.session import Session
 from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
+from flows.stages.choose_contexts import FEATURES_PER_SHARD, ContextShard, context_shard
 from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
+from flows.stages.sampler_files import codes_file, directions_file, load_state, state_file
 from labeling import evidence
-from labeling.codes import Codes, read_codes, save_codes
-from labeling.context_tables import Pool, build_tables, feature_tables, panel_table, prepare_pool
+from labeling.codes import Codes, save_codes
+from labeling.context_tables import feature_tables
 from labeling.errors import FeatlasError
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
-from labeling.neighbors import nearest_neighbors
 from labeling.sampler import SamplerState, empty_state, merge, update
 from labeling.sources import FeatureSetInfo
 from labeling.tensor_files import save_tensors
-from labeling.types import SPLITS, IntArray
-from labeling.windows import load_windows
+from labeling.types import SPLITS, TAU_SHARE
 from labeling.workspace import Workspace
 
-TAU_SHARE = 0.01
-FEATURES_PER_SHARD = 512
-POOL_WINDOWS = 20_000
-"""Windows of each split that negatives are drawn from; a split with fewer is used whole."""
-NEIGHBORS_FOR_NEGATIVES = 5
 TORCH_THREADS = 2
 """Taken unasked by one process: of more a small model gains little."""
 
@@ -66,31 +59,14 @@ class SampleShard:
     seed: int
 
 
-@dataclass(frozen=True)
-class ContextShard:
-    """One range of features of one sample."""
-
-    root: Path
-    sample_id: str
-    corpus_id: str
-    n_shards: int
-    first: int
-    last: int
-    """First feature of the range, and the one after its last."""
-    panel: int
-    seed: int
-
-    @property
-    def shard(self) -> int:
-        return self.first // FEATURES_PER_SHARD
-
-
 def sample_all(session: Session) -> list[Sample]:
     """Sample every feature set of the config. Raise FeatlasError for a corpus or dictionary that cannot be used."""
     threads = session.config.sample.threads or min(TORCH_THREADS, session.cores)
     groups = group_feature_sets(session.config, threads=threads)
     samples = [sample for group in groups for sample in _sample_group(session, group)]
     close_sources()
+    if session.workers is not None:
+        session.workers.close()  # they hold models too
     return samples
 
 
@@ -110,12 +86,15 @@ def find_samples(session: Session) -> list[Sample]:
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     source, settings = open_source(group), session.config.sample
+    for info in source.feature_sets:
+        _check_selections(session, info)
     corpus = prepare_corpus(session, source, max_tokens=group.max_tokens)
     samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
     open_ids = [s.sample_id for s in samples if not session.store.shard_done("sample", s.sample_id, 0)]
     if not open_ids:
         return samples
-    parallel = source.parallel and session.cores > TORCH_THREADS  # two processes gain little over two threads
+    # two processes gain little over two threads
+    parallel = source.parallel and session.processes > max(TORCH_THREADS, 1) and corpus.n_shards > 1
     shard_group = replace(group, threads=1) if parallel else group
     jobs = [
         SampleShard(
@@ -145,6 +124,13 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     return samples
 
 
+def _check_selections(session: Session, info: FeatureSetInfo) -> None:
+    """Raise UsageError for features that the dictionary does not have, before hours are spent on sampling."""
+    for selection in (session.config.label.features, session.config.score.features):
+        if info.control_for is None and selection.sql is None:
+            selection.within(info.n_features)
+
+
 def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -> str:
     settings = session.config.sample
     return identify(
@@ -161,16 +147,6 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
         panel=settings.panel,
         seed=settings.seed,
     )
-
-
-def state_file(workspace: Workspace, sample_id: str, shard: int | None = None) -> Path:
-    """Where the sampler state of a shard stands; the merged one without a number."""
-    name = "state" if shard is None else f"state-{shard:05d}"
-    return workspace.sampler / sample_id / f"{name}.safetensors"
-
-
-def codes_file(workspace: Workspace, sample_id: str, shard: int) -> Path:
-    return workspace.sampler / sample_id / f"codes-{shard:05d}.safetensors"
 
 
 def sample_shard(job: SampleShard) -> float:
@@ -207,17 +183,13 @@ def _joined(parts: list[tuple[torch.Tensor, ...]]) -> Codes:
     return Codes(feature, window, position, value)
 
 
-def _load_state(path: Path) -> SamplerState:
-    return SamplerState(**load_file(path))
-
-
 def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | None) -> None:
     """Merge the shards' states, decide which features are worth labeling, and choose contexts."""
     workspace, store, settings = session.workspace, session.store, session.config.sample
     started = time.perf_counter()
-    state = _load_state(state_file(workspace, sample.sample_id, 0))
+    state = load_state(state_file(workspace, sample.sample_id, 0))
     for shard in range(1, sample.corpus.n_shards):
-        state = merge(state, _load_state(state_file(workspace, sample.sample_id, shard)))
+        state = merge(state, load_state(state_file(workspace, sample.sample_id, shard)))
     table = _described(state, sample.corpus)
     if not (table.maximum > 0).any():
         raise FeatlasError(
@@ -235,7 +207,7 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
             corpus_id=sample.corpus.corpus_id,
             n_shards=sample.corpus.n_shards,
             first=first,
-            last=min(first + FEATURES_PER_SHARD, state.n_features),
+            end=min(first + FEATURES_PER_SHARD, state.n_features),
             panel=settings.panel,
             seed=settings.seed,
         )
@@ -247,7 +219,7 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
         for table_name in ("panel", "panel_activity", "contexts"):  # contexts last: its row says the shard is complete
             session.record_evidence(table_name, sample.sample_id, job.shard)
         session.progress.advance(
-            f"contexts {sample.feature_set.name}", done=job.last, total=state.n_features, unit="features"
+            f"contexts {sample.feature_set.name}", done=job.end, total=state.n_features, unit="features"
         )
     store.finish_shard("sample", sample.sample_id, 0, rows=state.n_features, seconds=time.perf_counter() - started)
 
@@ -261,17 +233,6 @@ def _save_directions(workspace: Workspace, sample_id: str, directions: np.ndarra
     if directions is not None:
         tensor = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32))
         save_tensors(directions_file(workspace, sample_id), {"directions": tensor})
-
-
-def directions_file(workspace: Workspace, sample_id: str) -> Path:
-    """Where the decoder directions of a sample stand; absent when the source knows none."""
-    return workspace.vectors / f"directions-{sample_id}.safetensors"
-
-
-def load_directions(workspace: Workspace, sample_id: str) -> np.ndarray | None:
-    """Decoder directions [n_features, d_model] float32, or None when unknown."""
-    path = directions_file(workspace, sample_id)
-    return load_file(path)["directions"].numpy() if path.exists() else None
 
 
 def _save_facts(session: Session, sample: Sample, state: SamplerState, table: FeatureTable) -> None:
@@ -322,53 +283,3 @@ def _sample_row(session: Session, sample: Sample) -> pl.DataFrame:
             "created_at": [session.now()],
         }
     )
-
-
-def context_shard(job: ContextShard) -> pl.DataFrame:
-    """Choose the contexts of one range of features, write them, and return the features' top tokens."""
-    workspace = Workspace(job.root)
-    state = _merged_state(state_file(workspace, job.sample_id))
-    pool = _pool(job.root, job.corpus_id, job.panel, job.seed)
-    n_windows = np.array([(pool.windows.split == split).sum() for split in SPLITS])
-    n_tokens = int(pool.windows.n_tokens.sum())
-    table = describe_features(state, n_windows, n_tokens=n_tokens, tau_share=TAU_SHARE)
-    features = np.arange(job.first, job.last)
-    neighbors = decoder_neighbors(workspace, job.sample_id, state.n_features)[features]
-    needed = np.union1d(features, neighbors[neighbors >= 0])
-    codes = read_codes([codes_file(workspace, job.sample_id, shard) for shard in range(job.n_shards)], needed)
-    tables = build_tables(
-        state,
-        table,
-        pool=pool,
-        codes=codes,
-        features=features,
-        neighbors=neighbors,
-        sample_id=job.sample_id,
-        seed=job.seed,
-    )
-    evidence.write_shard(workspace, "contexts", job.sample_id, job.shard, tables.contexts)
-    evidence.write_shard(workspace, "panel_activity", job.sample_id, job.shard, tables.panel_activity)
-    if job.first == 0:
-        evidence.write_shard(workspace, "panel", job.sample_id, 0, panel_table(pool, job.sample_id))
-    return tables.feature_tokens
-
-
-@lru_cache(maxsize=1)
-def _merged_state(path: Path) -> SamplerState:
-    return _load_state(path)
-
-
-@lru_cache(maxsize=1)
-def _pool(root: Path, corpus_id: str, panel: int, seed: int) -> Pool:
-    """Windows and their terms, loaded once a process for all ranges of features."""
-    windows = load_windows(evidence.scan(Workspace(root), "windows", corpus_id).collect())
-    return prepare_pool(windows, pool_size=POOL_WINDOWS, panel_size=panel, seed=seed)
-
-
-@lru_cache(maxsize=1)
-def decoder_neighbors(workspace: Workspace, sample_id: str, n_features: int) -> IntArray:
-    """Nearest features by decoder cosine, [n_features, k]; -1 everywhere when directions are unknown."""
-    directions = load_directions(workspace, sample_id)
-    if directions is None:
-        return np.full((n_features, NEIGHBORS_FOR_NEGATIVES), -1)
-    return nearest_neighbors(directions, count=NEIGHBORS_FOR_NEGATIVES).neighbor

@@ -47,4 +47,11 @@ def _numbers(session: Session, sample: Sample, selection: Selection) -> list[int
         raise UsageError(
             f"features = 'sql: {selection.sql}' gives columns {rows.columns}; the first one must be a feature number."
         )
-    return sorted(set(rows.to_series(0).to_list()))
+    numbers = rows.to_series(0)
+    wrong = numbers.filter(numbers.is_null() | ~numbers.is_between(0, sample.feature_set.n_features - 1))
+    if len(wrong):
+        raise UsageError(
+            f"features = 'sql: {selection.sql}' gives {wrong[0]}, but {sample.feature_set.name} has features 0 to "
+            f"{sample.feature_set.n_features - 1}. Leave other rows out in the WHERE clause."
+        )
+    return sorted(set(numbers.to_list()))

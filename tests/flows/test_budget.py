@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.fake_provider import LoopbackProvider
 from labeling.ledger import Ledger
 from labeling.workspace import Workspace
 from tests.flows.mini import MODEL, Mini, Ran, featlas, judge
-from tests.loopback_provider import LoopbackProvider
 
 KEY = "sk-loopback-9a8b7c6d5e4f"
 N_FEATURES = 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.stages.sample import ContextShard, context_shard
+from flows.stages.choose_contexts import ContextShard, context_shard
 from labeling import evidence
 from labeling.types import SPLITS
 from labeling.workspace import Workspace
@@ -149,10 +149,10 @@ def test_ranges_of_features_give_the_contexts_of_the_whole(mini: Mini, mini_copy
         1,
     )
     whole = evidence.scan(place, "contexts", sample_id).collect()
-    job = ContextShard(place.root, sample_id, corpus_id, n_shards=4, first=0, last=64, panel=100, seed=seed)
+    job = ContextShard(place.root, sample_id, corpus_id, n_shards=4, first=0, end=64, panel=100, seed=seed)
     parts = []
     for first, last in ((0, 10), (10, 64)):
-        context_shard(replace(job, first=first, last=last))
+        context_shard(replace(job, first=first, end=last))
         parts.append(evidence.scan(place, "contexts", sample_id).collect())
     assert [len(part) > 0 for part in parts] == [True, True]
     assert pl.concat(parts).equals(whole)

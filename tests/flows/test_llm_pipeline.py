@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import pytest
 
+from flows.fake_provider import Asked, Fault, LoopbackProvider
 from labeling.ledger import Ledger
 from labeling.workspace import Workspace
 from tests.flows.mini import MODEL, Mini, Ran, judge
-from tests.loopback_provider import Asked, Fault, LoopbackProvider
 
 KEY = "sk-loopback-4f9a8b7c6d5e"
 PRICED = {"openai": f"openai/{MODEL}", "anthropic": "anthropic/claude-haiku-4-5"}
@@ -94,7 +94,7 @@ def test_every_label_leads_to_its_prompt_models_evidence_tokens_and_cost(asked: 
             assert row["input_tokens"] > 0
             assert row["output_tokens"] > 0
             assert row["cost_usd"] == pytest.approx(row["cost"]) != 0
-            prompt = bare(ledger.prompt(row["request_key"])[1])
+            prompt = bare(ledger.request(row["request_key"]).user)
             assert [
                 text for text in row["shown"] if bare(json.dumps(text, ensure_ascii=False)[1:-1]) not in prompt
             ] == []

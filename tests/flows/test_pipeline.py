@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
+import pytest
 
+from flows.fake_provider import LoopbackProvider
 from labeling.types import CONTROLS
-from tests.flows.mini import CONTROL_SET, FEATURE_SET, Mini, Ran, differing, featlas, tables
+from tests.flows.mini import CONTROL_SET, FEATURE_SET, MODEL, Mini, Ran, differing, featlas, judge, tables
 
 LABELS = [
     "feature_set",
@@ -104,3 +107,80 @@ def test_a_workspace_remembers_its_config(mini_copy: Mini) -> None:
 
 def test_doctor_finds_nothing_wrong(mini: Mini) -> None:
     assert featlas("doctor", "--workspace", mini.workspace).code == 0
+
+
+def test_a_trial_on_a_few_features_is_undone_by_the_next_whole_run(
+    mini_copy: Mini, mini_tables: dict[str, pl.DataFrame]
+) -> None:
+    few = mini_copy.featlas("score", "--scorer", "pattern", "--features", mini_copy.ok_features(5))
+    assert few.code == 0, few.err
+    scoreboard = "SELECT max(n_features) FROM scoreboard WHERE scorer = 'pattern' AND control IS NULL"
+    assert mini_copy.ask(scoreboard).item() == 5
+    assert mini_copy.featlas("score").code == 0
+    assert differing(mini_tables, tables(mini_copy.workspace)) == []
+
+
+def test_clusterings_with_other_settings_give_way_to_those_of_the_last_run(
+    mini_copy: Mini, mini_tables: dict[str, pl.DataFrame]
+) -> None:
+    assert mini_copy.featlas("cluster", "--set", "cluster.neighbors=4").code == 0
+    assert mini_copy.ask("SELECT count(DISTINCT rank) FROM neighbors").item() == 4
+    assert mini_copy.featlas("cluster").code == 0
+    changed = differing(mini_tables, tables(mini_copy.workspace))
+    assert set(changed) <= {
+        "clusterings",
+        "clusters",
+        "cluster_members",
+    }  # earlier clusterings stay, beside the default
+    default = "SELECT * FROM clusterings WHERE is_default ORDER BY ALL"
+    assert mini_copy.ask(default).drop("created_at", strict=False).height == 2
+
+
+def test_two_feature_sets_on_one_dictionary_are_both_clustered(mini: Mini, tmp_path: Path) -> None:
+    text = mini.config.read_text()
+    twin = text[: text.index("[[features]]", 5)].replace('name = "mini"', 'name = "twin"\nmax_tokens = 15000')
+    config = tmp_path / "twin.toml"
+    config.write_text(twin + text)
+    both = Mini(config, tmp_path / "workspace")
+    assert both.featlas("cluster").code == 0
+    counted = dict(both.ask("SELECT feature_set, count(*) FROM map_points GROUP BY ALL").iter_rows())
+    assert counted["twin"] == counted["mini"] == 64
+
+
+def test_scorers_that_cannot_judge_any_label_say_so_and_the_run_is_complete(
+    mini_copy: Mini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pattern` needs executable labels; a language model writes none."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-loopback-123456")
+    with LoopbackProvider(judge) as provider:
+        options = (
+            "--features",
+            mini_copy.ok_features(2),
+            "--explainer",
+            "top_and_random",
+            "--model",
+            f"openai/{MODEL}",
+        )
+        address = ("--base-url", provider.openai_url)
+        assert mini_copy.featlas("label", *options, *address).code == 0
+        ran = mini_copy.featlas("score", *options, *address, "--scorer", "pattern")
+    assert ran.code == 0, ran.err
+    assert "labels can't be judged: no_pattern" in ran.err
+
+
+def test_results_of_two_judges_stand_beside_each_other(mini_copy: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-loopback-123456")
+    with LoopbackProvider(judge) as provider:
+        for model in ("one", "two"):
+            options = ("--features", mini_copy.ok_features(2), "--scorer", "detection", "--model", f"openai/{model}")
+            ran = mini_copy.featlas("score", *options, "--base-url", provider.openai_url)
+            assert ran.code == 0, ran.err
+    assert "token_pattern / detection (openai/one): true label" in ran.out
+    assert "token_pattern / detection (openai/two): true label" in ran.out
+
+
+@pytest.mark.parametrize("sql", ["select null::int", "select 64", "select -1"])
+def test_numbers_that_are_no_features_are_refused(sql: str, mini_copy: Mini) -> None:
+    ran = mini_copy.featlas("label", "--features", f"sql: {sql}")
+    assert ran.code == 2
+    assert "mini has features 0 to 63" in ran.paragraph()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from flows.fake_provider import Asked, Fault, LoopbackProvider
 from flows.llm import LLMSettings, Sent, send
 from labeling.answers import PROBLEMS
 from labeling.errors import BudgetReached
 from labeling.ledger import Ledger, request_key
 from labeling.types import Completion, CompletionFailure, LLMRequest
 from tests.labeling.llm_builders import KEY, KEY_NAMES, PROVIDERS, request, requests, url_of
-from tests.loopback_provider import Asked, Fault, LoopbackProvider
 
 GOOD = '{"label": "cats"}'
 BAD = "I'd rather talk. " + "x" * 2000

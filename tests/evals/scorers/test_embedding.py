@@ -42,4 +42,4 @@ def test_it_is_offline_uncalibrated_and_judges_the_panel() -> None:
 
 @pytest.mark.parametrize(("label", "reason"), [(Label(""), "empty_label"), (Label("cats"), None), (None, None)])
 def test_empty_labels_are_refused(label: Label | None, reason: str | None) -> None:
-    assert SCORER.accepts(task_of(WINDOWS, label)) == reason
+    assert SCORER.accepts(label) == reason
