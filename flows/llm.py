@@ -97,8 +97,8 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
         max_in_flight=settings.max_in_flight,
         timeout_seconds=settings.timeout_seconds,
     )
-    budget = budget_of(root, settings)
-    with Ledger(Workspace(root).ledger) as ledger:
+    budget, table = budget_of(root, settings), prices(settings.prices)
+    with Ledger(Workspace(root).ledger, price=table.cost_usd) as ledger:
         asking = _Asking(LedgerModel(model, ledger, budget), ledger, check)
         try:
             first = asking.ask(requests, retry_failed=False)
@@ -107,7 +107,7 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
             again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
         except BudgetReached:
             raise BudgetReached(budget.message()) from None  # with what was under way when the limit was reached
-        return _join(requests, first, seconds, again, asking, prices(settings.prices))
+        return _join(requests, first, seconds, again, asking, table)
 
 
 class _Asking:
