@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from flows.budgets import budget_of
 from flows.llm import Usage, check_provider
 from flows.session import Session
+from flows.stages.publish import publish
+from labeling.errors import BudgetReached
 from labeling.llm import connect
 
 Stage = Literal["sample", "label", "score", "cluster", "report"]
@@ -48,28 +51,17 @@ class Outcome:
 def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     """Run the stages that are asked for, and publish a snapshot after them.
 
-    Later stages need what earlier ones wrote; `sample` is always looked at, and skipped when it is complete.
+    Later stages need what earlier ones wrote; `sample` is always looked at, and skipped when it is complete. When the
+    budget is reached, what is finished is published and BudgetReached raised.
     """
     times = StageTimes({})
-    check_names(session, stages)
-    from flows.stages.sample import sample_all
-
-    samples = times.measure("sample", lambda: sample_all(session))
-    if "label" in stages:
-        from flows.stages.label import label_all
-
-        times.measure("label", lambda: label_all(session, samples))
-    if "score" in stages:
-        from flows.stages.score import score_all
-
-        times.measure("score", lambda: score_all(session, samples))
-    if "cluster" in stages:
-        from flows.stages.cluster import cluster_all
-
-        times.measure("cluster", lambda: cluster_all(session, samples))
-    from flows.stages.publish import publish
-
-    times.measure("publish", lambda: publish(session))
+    _check_keys(session, check_names(session, stages))
+    try:
+        _run_all(session, stages, times)
+    except BudgetReached as error:
+        session.budget_reached = str(error)
+        publish(session)
+        raise
     report = None
     if "report" in stages:
         from dashboards.report import write_report
@@ -86,27 +78,50 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     )
 
 
-def check_names(session: Session, stages: Sequence[Stage]) -> None:
-    """Raise UsageError for explainers, scorers and model providers that don't exist, before anything is computed."""
+def _run_all(session: Session, stages: Sequence[Stage], times: StageTimes) -> None:
+    from flows.stages.sample import sample_all
+
+    samples = times.measure("sample", lambda: sample_all(session))
+    if "label" in stages:
+        from flows.stages.label import label_all
+
+        times.measure("label", lambda: label_all(session, samples))
+    if "score" in stages:
+        from flows.stages.score import score_all
+
+        times.measure("score", lambda: score_all(session, samples))
+    if "cluster" in stages:
+        from flows.stages.cluster import cluster_all
+
+        times.measure("cluster", lambda: cluster_all(session, samples))
+    times.measure("publish", lambda: publish(session))
+
+
+def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
+    """The language models that the stages ask.
+
+    Raise UsageError for explainers, scorers, model providers and prices that are not known, before any work.
+    """
     config = session.config
+    models: list[str | None] = []
     if "label" in stages:
         from flows.stages.label import choose_explainer, make_explainer
 
         check_provider(config.label.model)
-        asks = [make_explainer(choose_explainer(session, name)).model for name in config.label.explainer]
-        _check_key(session, asks)
+        models += [make_explainer(choose_explainer(session, name)).model for name in config.label.explainer]
     if "score" in stages:
         from flows.stages.judge import ScorerChoice, make_scorer
 
         check_provider(config.score.model)
-        _check_key(
-            session, [make_scorer(ScorerChoice(name, config.score.model)).model for name in config.score.scorers]
-        )
+        models += [make_scorer(ScorerChoice(name, config.score.model)).model for name in config.score.scorers]
+    asked = [model for model in models if model is not None]
+    budget_of(session.workspace.root, config.llm).check(asked)
+    return asked
 
 
-def _check_key(session: Session, models: Sequence[str | None]) -> None:
+def _check_keys(session: Session, models: Sequence[str]) -> None:
     """Raise UsageError for a missing key before the first sampling, not after it. Later runs may need none: what they
     ask may all be answered."""
     if session.store.read("samples").is_empty():
-        for model in filter(None, models):
+        for model in models:
             connect(model, base_url=session.config.llm.base_url)
