@@ -13,7 +13,9 @@ from labeling.config import Config
 from labeling.errors import unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.llm import ask, connect
+from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._prices import Prices, load_prices
+from labeling.llm._rate import RateLimits
 from labeling.registry import names
 from labeling.types import Completion, LLMRequest, LLMResult
 from labeling.workspace import Workspace
@@ -26,6 +28,8 @@ class LLMSettings:
     base_url: str | None
     max_in_flight: int
     timeout_seconds: float
+    limits: RateLimits
+    retry: RetryPolicy
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,14 @@ class Sent:
 
 
 def llm_settings(config: Config) -> LLMSettings:
-    return LLMSettings(config.llm.base_url, config.llm.max_in_flight, config.llm.timeout_seconds)
+    keys = config.llm
+    return LLMSettings(
+        base_url=keys.base_url,
+        max_in_flight=keys.max_in_flight,
+        timeout_seconds=keys.timeout_seconds,
+        limits=RateLimits(keys.requests_per_minute, keys.tokens_per_minute),
+        retry=RetryPolicy(max_attempts=keys.max_attempts, longest_retry_after_seconds=keys.max_retry_after_seconds),
+    )
 
 
 def check_provider(model: str | None) -> None:
@@ -82,6 +93,8 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings) -> S
         base_url=settings.base_url,
         max_in_flight=settings.max_in_flight,
         timeout_seconds=settings.timeout_seconds,
+        retry=settings.retry,
+        limits=settings.limits,
     )
     with Ledger(Workspace(root).ledger) as ledger:
         remembering = LedgerModel(model, ledger)
