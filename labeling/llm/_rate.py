@@ -22,6 +22,10 @@ BURST_SHARE = 0.02
 """Share of a given limit that may be sent at once. The rest is spread evenly, so that no minute holds more than it."""
 RESERVE_SHARE = 0.05
 """Share of an announced limit below which no more is sent than what is left until the reset allows."""
+NEARLY = 0.95
+"""Share of the limit's speed that lets a bucket fill again."""
+START_SPACING_SECONDS = 0.004
+"""Between the first attempts, so that a first refusal comes before most of them are sent. No SDK sends much faster."""
 CATCH_UP_SECONDS = 0.25
 """A late timer may be made up for by so much."""
 LONGEST_WAIT_SECONDS = 1.0
@@ -91,6 +95,7 @@ class Ticket(NamedTuple):
 
     number: int
     """0-based, in the order of sending."""
+    at: float
     cost: Cost
     spent: Mapping[Resource, float]
     """What all attempts up to this one took of each resource that had been announced then."""
@@ -108,6 +113,7 @@ class Pace:
         self._paused_until = -math.inf
         self._started = 0
         self._started_at_shrink = 0
+        self._last_start = -math.inf
         self._given: dict[Resource, _Given] = {}
         if limits.requests_per_minute is not None:
             self._given["requests"] = _Given(limits.requests_per_minute)
@@ -120,6 +126,8 @@ class Pace:
         if self.in_flight >= max(1, int(self.window)):
             return None
         wait = max(0.0, self._paused_until - now)
+        if self._started < self.max_in_flight:
+            wait = max(wait, self._last_start + START_SPACING_SECONDS - now)
         for resource, given in self._given.items():
             wait = max(wait, given.wait_seconds(cost.of(resource), now))
         for resource, learned in self._learned.items():
@@ -131,8 +139,9 @@ class Pace:
             given.spend(cost.of(resource), now)
         for resource, learned in self._learned.items():
             learned.spend(cost.of(resource), now)
-        ticket = Ticket(self._started, cost, {resource: one.spent for resource, one in self._learned.items()})
+        ticket = Ticket(self._started, now, cost, {resource: one.spent for resource, one in self._learned.items()})
         self._started += 1
+        self._last_start = now
         self.in_flight += 1
         return ticket
 
@@ -158,7 +167,7 @@ class Pace:
             sent_since = learned.spent - ticket.spent[resource]
         else:
             sent_since = learned.spent
-        learned.learn(announced, ticket.number, sent_since, now)
+        learned.learn(announced, ticket, sent_since, now)
 
     def _slow_down(self, ticket: Ticket, retry_after_seconds: float | None, now: float) -> None:
         if ticket.number >= self._started_at_shrink:  # those sent before know nothing of the last decrease
@@ -200,14 +209,15 @@ class _Learned:
     """A limit that the provider announces with its answers.
 
     What is left is spread evenly until the reset. With a bucket that fills all the time this settles where it fills as
-    fast as it is emptied; with a count that starts anew each minute it never runs dry. Above a small reserve the
-    limit's own speed is always allowed.
+    fast as it is emptied; with a count that starts anew each minute it never runs dry. Down to a small reserve nearly
+    the limit's own speed is always allowed, because providers differ in what they call a reset.
     """
 
     def __init__(self, limit: float, now: float) -> None:
         self._limit = limit
+        self._capacity = limit
+        """What is there at the reset, when nothing is sent until then."""
         self._level = limit
-        self._fill = limit / 60
         self._at = now
         self._debt = 0.0
         """What was sent and is not yet due at the speed of now."""
@@ -216,51 +226,57 @@ class _Learned:
         self.spent = 0.0
         """By all attempts since the limit is known."""
         self.even = False
-        """The server refused although something was left, so it counts over shorter times: no bursts any more."""
+        """The server has refused: it may count over shorter times than it says, so there are no bursts any more."""
 
-    def learn(self, announced: Announced, number: int, sent_since: float, now: float) -> None:
-        """Read what the answer to attempt `number` said. `sent_since` was sent after that attempt."""
+    def learn(self, announced: Announced, ticket: Ticket, sent_since: float, now: float) -> None:
+        """Read what the answer to an attempt said. `sent_since` was sent after that attempt.
+
+        Whether the server counted when the request came or when it was answered is not known, and makes no difference
+        while as much is sent as comes back.
+        """
         self._advance(now)
-        self._limit = announced.limit
-        left = max(0.0, announced.remaining - sent_since)
-        if number < self._newest:  # a late answer: much of what was sent since has been counted by newer ones
+        if ticket.number < self._newest:  # a late answer: much of what was sent since has been counted by newer ones
             self._level = min(self._level, announced.remaining)
             return
-        self._newest, self._level = number, min(left, self._limit)
-        missing = self._limit - announced.remaining
-        if announced.reset_seconds and missing > 0:
-            self._fill = missing / announced.reset_seconds
+        self._newest, self._limit = ticket.number, announced.limit
+        if announced.reset_seconds is None:
+            self._capacity = self._limit
         else:
-            self._fill = self._limit / 60
+            self._capacity = max(1.0, announced.remaining + announced.reset_seconds * self._fill)
+        came_back = self._fill * (now - ticket.at)
+        self._level = max(0.0, min(self._capacity, announced.remaining + came_back - sent_since))
 
     def wait_seconds(self, amount: float, now: float) -> float:
         self._advance(now)
-        short = min(amount, self._limit) - self._level
+        short = min(amount, self._limit, self._capacity) - self._level
         if short > 0:
             return min(LONGEST_WAIT_SECONDS, short / self._fill)
-        return min(LONGEST_WAIT_SECONDS, max(0.0, self._debt) / self._speed()) if self._debt > 0 else 0.0
+        return min(LONGEST_WAIT_SECONDS, self._debt / self._speed()) if self._debt > 0 else 0.0
 
     def spend(self, amount: float, now: float) -> None:
         self._advance(now)
         self._level = max(0.0, self._level - amount)
-        self._debt = 0.0 if math.isinf(self._speed()) else self._debt + amount
+        self._debt += amount
         self.spent += amount
 
+    @property
+    def _fill(self) -> float:
+        """Units a second that the limit comes to."""
+        return self._limit / 60
+
     def _advance(self, now: float) -> None:
-        passed = now - self._at
+        passed, self._at = now - self._at, now
         speed = self._speed()
         if math.isinf(speed):
             self._debt = 0.0
         else:
             self._debt = max(self._debt - speed * passed, -speed * CATCH_UP_SECONDS)
-        self._level = min(self._limit, self._level + self._fill * passed)
-        self._at = now
+        self._level = min(self._limit, max(self._level, min(self._capacity, self._level + self._fill * passed)))
 
     def _speed(self) -> float:
         """Units a second that may be sent now."""
-        own = self._limit / 60
-        missing = self._limit - self._level
-        speed = math.inf if missing <= 0 else self._level * self._fill / missing
-        if self._level > RESERVE_SHARE * self._limit:
-            speed = max(speed, own)
-        return min(speed, own) if self.even else speed
+        until_reset = (self._capacity - self._level) / self._fill  # seconds
+        speed = math.inf if until_reset <= 0 else self._level / until_reset
+        if self._level > RESERVE_SHARE * min(self._capacity, self._limit):
+            speed = max(speed, NEARLY * self._fill)
+        return min(speed, self._fill) if self.even else speed
