@@ -79,8 +79,10 @@ class Client(Protocol):
 class _Session:
     """What the calls that run at the same time share."""
 
-    client: Client
+    connect: Callable[[], Client]
     users: int = 0
+    client: Client | None = None
+    """None until something is sent: SDKs take a second to load."""
     heard: bool = False
     """Whether the server has answered anything yet, were it an error."""
     last_heard: float = float("-inf")
@@ -147,7 +149,7 @@ class Dispatcher:
 
     async def _join(self) -> _Session:
         if self._session is None:
-            self._session = _Session(self._connect())
+            self._session = _Session(self._connect)
         self._session.users += 1
         return self._session
 
@@ -157,7 +159,8 @@ class Dispatcher:
         session.users -= 1
         if session.users == 0:
             self._session = None
-            await session.client.close()
+            if session.client is not None:
+                await session.client.close()
 
     async def _answer(self, session: _Session, request: LLMRequest) -> LLMResult:
         """Ask until there is an answer, a fault that repeats itself, or no attempt left."""
@@ -195,6 +198,7 @@ class Dispatcher:
         return outcome
 
     async def _send(self, session: _Session, request: LLMRequest) -> Reply:
+        session.client = session.client or session.connect()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await session.client.send(request)
