@@ -18,6 +18,7 @@ from labeling.llm._rate import UNLIMITED, RateLimits
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionMessageParam
 
     from labeling.llm import LanguageModel
@@ -59,23 +60,30 @@ def create(
     )
 
 
+def open_sdk(endpoint: Endpoint, *, max_in_flight: int, timeout_seconds: float) -> AsyncOpenAI:
+    """The SDK's client as it is used here: its own retries are off, and it keeps a connection for each in flight."""
+    import openai
+
+    # The SDK keeps 100 idle connections and opens 1,000 at most, whatever is asked of it.
+    connections = type(openai.DEFAULT_CONNECTION_LIMITS)(
+        max_connections=max_in_flight, max_keepalive_connections=max_in_flight
+    )
+    return openai.AsyncOpenAI(
+        api_key=endpoint.key,
+        base_url=endpoint.url,
+        max_retries=0,
+        timeout=timeout_seconds,
+        http_client=openai.DefaultAsyncHttpxClient(limits=connections),
+    )
+
+
 class _Client:
     def __init__(self, endpoint: Endpoint, max_in_flight: int, timeout_seconds: float) -> None:
         import openai
 
         self._endpoint = endpoint
         self._sdk = openai
-        # The SDK keeps 100 idle connections and opens 1,000 at most, whatever is asked of it.
-        connections = type(openai.DEFAULT_CONNECTION_LIMITS)(
-            max_connections=max_in_flight, max_keepalive_connections=max_in_flight
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=endpoint.key,
-            base_url=endpoint.url,
-            max_retries=0,
-            timeout=timeout_seconds,
-            http_client=openai.DefaultAsyncHttpxClient(limits=connections),
-        )
+        self._client = open_sdk(endpoint, max_in_flight=max_in_flight, timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:
         await self._client.close()
