@@ -187,9 +187,7 @@ async def call_bare(url: str, requests: Sequence[LLMRequest], *, workers: int) -
     """The loop that somebody would write who only wants the answers."""
     from labeling.llm.openai import open_sdk
 
-    client = open_sdk(
-        Endpoint("openai", "tiny", url, KEY_NAME, "none", True), max_in_flight=workers, timeout_seconds=60
-    )
+    client = open_sdk(Endpoint("openai", "tiny", url, KEY_NAME, "none", True), timeout_seconds=60)
     waiting = iter(range(len(requests)))
 
     async def work() -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from labeling.llm._clients import Clients
 from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
@@ -52,7 +53,7 @@ def create(
     )
     return share_dispatcher(
         endpoint,
-        lambda: _Client(endpoint, max_in_flight, timeout_seconds),
+        lambda: _Client(endpoint, timeout_seconds),
         max_in_flight=max_in_flight,
         timeout_seconds=timeout_seconds,
         retry=retry,
@@ -60,46 +61,41 @@ def create(
     )
 
 
-def open_sdk(endpoint: Endpoint, *, max_in_flight: int, timeout_seconds: float) -> AsyncOpenAI:
-    """The SDK's client as it is used here: its own retries are off, and it keeps a connection for each in flight."""
+def open_sdk(endpoint: Endpoint, *, timeout_seconds: float) -> AsyncOpenAI:
+    """The SDK's client as it is used here: its own retries are off."""
     import openai
 
-    # The SDK keeps 100 idle connections and opens 1,000 at most, whatever is asked of it.
-    connections = type(openai.DEFAULT_CONNECTION_LIMITS)(
-        max_connections=max_in_flight, max_keepalive_connections=max_in_flight
-    )
-    return openai.AsyncOpenAI(
-        api_key=endpoint.key,
-        base_url=endpoint.url,
-        max_retries=0,
-        timeout=timeout_seconds,
-        http_client=openai.DefaultAsyncHttpxClient(limits=connections),
-    )
+    return openai.AsyncOpenAI(api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds)
 
 
 class _Client:
-    def __init__(self, endpoint: Endpoint, max_in_flight: int, timeout_seconds: float) -> None:
+    def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
         import openai
 
         self._endpoint = endpoint
         self._sdk = openai
-        self._client = open_sdk(endpoint, max_in_flight=max_in_flight, timeout_seconds=timeout_seconds)
+        self._clients = Clients(lambda: open_sdk(endpoint, timeout_seconds=timeout_seconds))
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._clients.close()
 
     async def send(self, request: LLMRequest) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
-            reply = await self._client.chat.completions.with_raw_response.create(
-                model=self._endpoint.model,
-                messages=_messages(request),
-                max_completion_tokens=request.max_output_tokens,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
-                },
-            )
+            with self._clients.one() as client:
+                reply = await client.chat.completions.with_raw_response.create(
+                    model=self._endpoint.model,
+                    messages=(),
+                    # Parameters the SDK checks part by part against its types, which takes it as long as the HTTP.
+                    extra_body={
+                        "messages": _messages(request),
+                        "max_completion_tokens": request.max_output_tokens,
+                        "response_format": {
+                            "type": "json_schema",
+                            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
+                        },
+                    },
+                )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
         except self._sdk.APIStatusError as error:
