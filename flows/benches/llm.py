@@ -16,7 +16,7 @@ import time
 import tracemalloc
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -81,6 +81,10 @@ def create(*, workspace: Path | None) -> LLMBench:
     return LLMBench()
 
 
+class EnoughError(FeatlasError):
+    """Ends a run that has been measured for long enough."""
+
+
 @dataclass(frozen=True)
 class Questions(Sequence[LLMRequest]):
     """So many different requests, each made when it is asked for."""
@@ -97,7 +101,7 @@ class Questions(Sequence[LLMRequest]):
         if not 0 <= index < self.size:
             raise IndexError(index)
         if self.stop_at is not None and index >= self.stop_at:
-            raise FeatlasError("enough")
+            raise EnoughError
         return LLMRequest(MODEL, SYSTEM, f"{self.name} {index}: " + "some text to read, " * 80, SCHEMA, 100, "label")
 
 
@@ -246,7 +250,7 @@ def measure_memory(few: int, many: int) -> list[Row]:
     with serve() as provider:
         for count in (few, few, many):  # the first time also pays for what is loaded and kept
             with new_ledger() as ledger:
-                peaks[count] = _peak_mib(Asker(provider, 64), ledger, Questions(count, stop_at=2_000))
+                peaks[count] = _peak_mib(Asker(provider, 64), ledger, Questions(count, stop_at=few // 5))
     return [
         plain(f"memory with {few:,} requests pending", peaks[few], "MiB"),
         plain(f"memory with {many:,} requests pending", peaks[many], "MiB"),
@@ -258,11 +262,9 @@ def _peak_mib(asker: Asker, ledger: Ledger, requests: Questions) -> float:
     gc.collect()
     tracemalloc.start()
     try:
-        asker.ask(ledger, requests)
-    except FeatlasError:
-        if ledger.summary().answered == 0:
-            raise
-    finally:
+        with suppress(EnoughError):
+            asker.ask(ledger, requests)
         peak = tracemalloc.get_traced_memory()[1]
+    finally:
         tracemalloc.stop()
     return peak / 2**20
