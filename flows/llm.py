@@ -16,7 +16,9 @@ from labeling.config import Config, LLMConfig
 from labeling.errors import BudgetReached, unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.llm import ask, connect
+from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._prices import Prices
+from labeling.llm._rate import RateLimits
 from labeling.registry import names
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
@@ -96,6 +98,10 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
         base_url=settings.base_url,
         max_in_flight=settings.max_in_flight,
         timeout_seconds=settings.timeout_seconds,
+        retry=RetryPolicy(
+            max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds
+        ),
+        limits=RateLimits(settings.requests_per_minute, settings.tokens_per_minute),
     )
     budget, table = budget_of(root, settings), prices(settings.prices)
     with Ledger(Workspace(root).ledger, price=table.cost_usd) as ledger:

@@ -10,12 +10,15 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labeling.llm._dispatch import DEFAULT_RETRY, Dispatcher, RetryPolicy
+from labeling.llm._clients import Clients
+from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
+from labeling.llm._rate import UNLIMITED, RateLimits
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
     from anthropic.types import TextBlockParam
 
     from labeling.llm import LanguageModel
@@ -39,6 +42,7 @@ def create(
     max_in_flight: int = 64,
     timeout_seconds: float = 120.0,
     retry: RetryPolicy = DEFAULT_RETRY,
+    limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when ANTHROPIC_API_KEY is not set."""
     endpoint = read_endpoint(
@@ -50,13 +54,21 @@ def create(
         key_name="ANTHROPIC_API_KEY",
         key_optional=False,
     )
-    return Dispatcher(
+    return share_dispatcher(
         endpoint,
         lambda: _Client(endpoint, timeout_seconds),
         max_in_flight=max_in_flight,
         timeout_seconds=timeout_seconds,
         retry=retry,
+        limits=limits,
     )
+
+
+def open_sdk(endpoint: Endpoint, *, timeout_seconds: float) -> AsyncAnthropic:
+    """The SDK's client as it is used here: its own retries are off."""
+    import anthropic
+
+    return anthropic.AsyncAnthropic(api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds)
 
 
 class _Client:
@@ -65,30 +77,33 @@ class _Client:
 
         self._endpoint = endpoint
         self._sdk = anthropic
-        self._client = anthropic.AsyncAnthropic(
-            api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds
-        )
+        self._clients = Clients(lambda: open_sdk(endpoint, timeout_seconds=timeout_seconds))
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._clients.close()
 
-    async def send(self, request: LLMRequest) -> Completion | Fault:
+    async def send(self, request: LLMRequest) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
-            reply = await self._client.messages.with_raw_response.create(
-                model=self._endpoint.model,
-                system=system_blocks(request.system),
-                messages=[{"role": "user", "content": request.user}],
-                max_tokens=request.max_output_tokens,
-                output_config={
-                    "format": {"type": "json_schema", "schema": self._sdk.transform_schema(dict(request.schema))}
-                },
-            )
+            with self._clients.one() as client:
+                schema = self._sdk.transform_schema(dict(request.schema))
+                reply = await client.messages.with_raw_response.create(
+                    model=self._endpoint.model,
+                    max_tokens=request.max_output_tokens,
+                    messages=(),
+                    # Parameters the SDK checks part by part against its types, which takes it as long as the HTTP.
+                    extra_body={
+                        "system": system_blocks(request.system),
+                        "messages": [{"role": "user", "content": request.user}],
+                        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+                    },
+                )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
-            return connection_fault(self._endpoint, error)
+            return Reply(connection_fault(self._endpoint, error))
         except self._sdk.APIStatusError as error:
-            return status_fault(self._endpoint, error.status_code, error.body, error.response.headers)
-        return read_message(reply.http_response.content, self._endpoint)
+            headers = error.response.headers
+            return Reply(status_fault(self._endpoint, error.status_code, error.body, headers), headers)
+        return Reply(read_message(reply.http_response.content, self._endpoint), reply.headers)
 
 
 def system_blocks(system: str) -> list[TextBlockParam]:

@@ -11,12 +11,15 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labeling.llm._dispatch import DEFAULT_RETRY, Dispatcher, RetryPolicy
+from labeling.llm._clients import Clients
+from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
+from labeling.llm._rate import UNLIMITED, RateLimits
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionMessageParam
 
     from labeling.llm import LanguageModel
@@ -36,6 +39,7 @@ def create(
     max_in_flight: int = 64,
     timeout_seconds: float = 120.0,
     retry: RetryPolicy = DEFAULT_RETRY,
+    limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when OPENAI_API_KEY is not set and the server is OpenAI's own."""
     endpoint = read_endpoint(
@@ -47,13 +51,21 @@ def create(
         key_name="OPENAI_API_KEY",
         key_optional=True,
     )
-    return Dispatcher(
+    return share_dispatcher(
         endpoint,
         lambda: _Client(endpoint, timeout_seconds),
         max_in_flight=max_in_flight,
         timeout_seconds=timeout_seconds,
         retry=retry,
+        limits=limits,
     )
+
+
+def open_sdk(endpoint: Endpoint, *, timeout_seconds: float) -> AsyncOpenAI:
+    """The SDK's client as it is used here: its own retries are off."""
+    import openai
+
+    return openai.AsyncOpenAI(api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds)
 
 
 class _Client:
@@ -62,30 +74,34 @@ class _Client:
 
         self._endpoint = endpoint
         self._sdk = openai
-        self._client = openai.AsyncOpenAI(
-            api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds
-        )
+        self._clients = Clients(lambda: open_sdk(endpoint, timeout_seconds=timeout_seconds))
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._clients.close()
 
-    async def send(self, request: LLMRequest) -> Completion | Fault:
+    async def send(self, request: LLMRequest) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
-            reply = await self._client.chat.completions.with_raw_response.create(
-                model=self._endpoint.model,
-                messages=_messages(request),
-                max_completion_tokens=request.max_output_tokens,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
-                },
-            )
+            with self._clients.one() as client:
+                reply = await client.chat.completions.with_raw_response.create(
+                    model=self._endpoint.model,
+                    messages=(),
+                    # Parameters the SDK checks part by part against its types, which takes it as long as the HTTP.
+                    extra_body={
+                        "messages": _messages(request),
+                        "max_completion_tokens": request.max_output_tokens,
+                        "response_format": {
+                            "type": "json_schema",
+                            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
+                        },
+                    },
+                )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
-            return connection_fault(self._endpoint, error)
+            return Reply(connection_fault(self._endpoint, error))
         except self._sdk.APIStatusError as error:
-            return status_fault(self._endpoint, error.status_code, error.body, error.response.headers)
-        return read_chat(reply.http_response.content, self._endpoint)
+            headers = error.response.headers
+            return Reply(status_fault(self._endpoint, error.status_code, error.body, headers), headers)
+        return Reply(read_chat(reply.http_response.content, self._endpoint), reply.headers)
 
 
 def _messages(request: LLMRequest) -> list[ChatCompletionMessageParam]:
