@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("flows.commands.inspect", "Write the report: one HTML file, and its tables as CSV."),
     "query": ("flows.commands.inspect", "Ask the published snapshot a question in SQL; read-only."),
     "export": ("flows.commands.inspect", "Copy everything into one DuckDB file to give away."),
+    "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
     "doctor": ("flows.commands.inspect", "Check that everything in the workspace fits together."),
     "train-dictionary": ("flows.commands.setup", "Train a TopK dictionary on a model's activations."),
     "bench": ("flows.commands.bench", "Measure what the documentation promises."),

@@ -34,6 +34,8 @@ class EvidenceTable:
     comment: str
     sorted_by: tuple[str, ...]
     columns: tuple[Column, ...]
+    added: tuple[str, ...] = ()
+    """Columns that files of an earlier version lack; they are NULL there."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -147,11 +149,13 @@ LLM_REQUESTS = EvidenceTable(
         ("input_tokens", I64, "Tokens of the prompt, cached ones included."),
         ("cached_input_tokens", I64, "Tokens of the prompt that the provider read from its cache."),
         ("output_tokens", I64, "Tokens of the answer."),
-        ("cost_usd", pl.Float64(), "Price in US dollars; NULL where the price of the model is not known."),
+        ("cost_usd", pl.Float64(), "Cost in US dollars of all that was billed; NULL where the price is not known."),
+        ("batch", TEXT, "Batch it was sent in, by Featlas's own id; NULL when it was sent by itself."),
         ("latency_seconds", pl.Float64(), "Seconds from sending to the answer."),
         ("answer", TEXT, "The answer as the model gave it."),
         ("answered_at", pl.Datetime("us"), "When the answer arrived, UTC."),
     ),
+    added=("batch",),
 )
 TABLES: Mapping[str, EvidenceTable] = {
     table.name: table for table in (WINDOWS, CONTEXTS, PANEL, PANEL_ACTIVITY, JUDGMENTS, LLM_REQUESTS)

@@ -21,12 +21,15 @@ SQL_TYPES = {
 
 def view_query(workspace: Workspace | None, table: EvidenceTable) -> str:
     """SELECT over the shards of a table, by absolute path: relative ones are refused inside the sandbox."""
-    if workspace is not None and shard_files(workspace, table.name):
-        columns = ", ".join(quoted(name) for name in table.schema.names())
-        pattern = f"{glob_escaped(workspace.evidence(table.name))}/*.parquet"
-        return f"SELECT {columns} FROM read_parquet({literal(pattern)})"
     empty = ", ".join(f"NULL::{sql_type(dtype)} AS {quoted(name)}" for name, dtype in table.schema.items())
-    return f"SELECT {empty} WHERE false"
+    if workspace is None or not shard_files(workspace, table.name):
+        return f"SELECT {empty} WHERE false"
+    columns = ", ".join(quoted(name) for name in table.schema.names())
+    pattern = literal(f"{glob_escaped(workspace.evidence(table.name))}/*.parquet")
+    if not table.added:
+        return f"SELECT {columns} FROM read_parquet({pattern})"
+    files = f"SELECT * FROM read_parquet({pattern}, union_by_name = true)"
+    return f"SELECT {columns} FROM (SELECT {empty} WHERE false UNION ALL BY NAME {files})"
 
 
 def comments(table: EvidenceTable, *, kind: str = "VIEW") -> str:

@@ -11,26 +11,48 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from labeling.errors import FeatlasError
-from labeling.ledger_file import in_words, is_alive, open_ledger, this_process, transaction
-from labeling.ledger_rows import COMPLETION_COLUMNS, decompress, insert, read_completion, request_key, storable, update
+from labeling.ledger_batches import UNDER_WAY, BatchRow, read_batches, write_batch
+from labeling.ledger_file import (
+    damaged,
+    in_words,
+    is_alive,
+    open_ledger,
+    open_to_read,
+    reading,
+    this_process,
+    transaction,
+)
+from labeling.ledger_rows import (
+    COMPLETION_COLUMNS,
+    FAILURE_COLUMNS,
+    Price,
+    insert,
+    prompt_hash,
+    read_completion,
+    read_failure,
+    read_request,
+    reject,
+    request_key,
+    storable,
+    update,
+)
+from labeling.ledger_summary import LedgerSummary, summarize
 from labeling.llm import ConnectedModel, LanguageModel
 from labeling.llm._workers import run_bounded
-from labeling.types import Completion, LLMRequest, LLMResult
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Claim", "Ledger", "LedgerModel", "LedgerSummary", "Price", "request_key"]
-
-Price = Callable[[str, Completion], "float | None"]
-"""US dollars for an answer of the model `provider/model`; None when its price is not known."""
+__all__ = ["BatchRow", "Claim", "Ledger", "LedgerModel", "LedgerSummary", "Price", "request_key"]
 
 CHUNK = 500
 """Rows a transaction or a query takes at once."""
@@ -44,6 +66,16 @@ _SENDING: set[tuple[Path, str]] = set()
 """Ledger and key of the requests that this process has under way, in whatever thread."""
 
 
+_UNDER_WAY_COLUMNS = (
+    "request_key, state, owner, sent_at, "
+    "CASE WHEN batch IS NOT NULL THEN (SELECT state FROM batches AS b WHERE b.batch = r.batch) END"
+)
+_CLAIM = (
+    "UPDATE requests SET state = 'sent', owner = ?, batch = ?, sent_at = ?, attempts = attempts + 1, reason = NULL, "
+    "retryable = NULL, detail = NULL, answer = NULL, stop_reason = NULL WHERE request_key = ?"
+)
+
+
 @dataclass(frozen=True)
 class Claim:
     """The right to send a request, or its answer, or neither, because somebody else is sending it."""
@@ -54,29 +86,18 @@ class Claim:
     """Whether a process that died had sent it before."""
 
 
-@dataclass(frozen=True)
-class LedgerSummary:
-    """Counts over the whole ledger."""
-
-    pending: int
-    sent: int
-    answered: int
-    failed: int
-    failed_by_reason: dict[str, int]
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-
-
 class Ledger:
     """The ledger in one file. Several processes and threads may use it at once.
 
-    Raise FeatlasError when the file is damaged, of a newer version or another kind, locked, or the disk is full.
+    `price` says what an answer cost when it is finished. With `read_only` nothing can be written, the file must be
+    there, and no process that writes is held up. Raise FeatlasError when the file is damaged, of a newer version or
+    another kind, locked, or the disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, price: Price | None = None, read_only: bool = False) -> None:
         self.path = path.absolute()
-        self._connection = open_ledger(self.path)
+        self._price = price
+        self._connection = (open_to_read if read_only else open_ledger)(self.path)
         self._lock = threading.Lock()
         self._owner = this_process()
 
@@ -96,8 +117,7 @@ class Ledger:
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         for chunk in _chunks(list(new)):
             with self._writing() as connection:
-                for key in chunk:
-                    insert(connection, key, new[key])
+                insert(connection, {key: new[key] for key in chunk})
         return keys
 
     def answers(self, keys: Iterable[str]) -> dict[str, Completion]:
@@ -105,83 +125,165 @@ class Ledger:
         rows = self._select(f"request_key, {COMPLETION_COLUMNS}", list(keys), "state = 'answered'")
         return {row[0]: Completion(*row[1:]) for row in rows}
 
+    def failures(self, keys: Iterable[str]) -> dict[str, CompletionFailure]:
+        """Stored failures among the keys, with what came back, if anything did."""
+        rows = self._select(f"request_key, {FAILURE_COLUMNS}", list(keys), "state = 'failed'")
+        return {row[0]: read_failure(row[1:]) for row in rows}
+
     def claim(self, key: str) -> Claim:
         """Mark a registered request as being sent by this process, unless it is answered or under way already."""
-        with self._writing() as connection:
-            state, owner, sent_at = connection.execute(
-                "SELECT state, owner, sent_at FROM requests WHERE request_key = ?", (key,)
-            ).fetchone()
-            if state == "answered":
-                return Claim(False, read_completion(connection, key))
-            if state == "sent" and self._is_under_way(key, owner, sent_at):
-                return Claim(False)
-            connection.execute(
-                "UPDATE requests SET state = 'sent', owner = ?, sent_at = ?, attempts = attempts + 1, "
-                "reason = NULL, detail = NULL, answer = NULL, stop_reason = NULL WHERE request_key = ?",
-                (self._owner, time.time(), key),
-            )
-            _SENDING.add((self.path, key))
-        return Claim(True, interrupted=state == "sent")
+        (claim,) = self.claim_each([key])
+        return claim
 
-    def finish(self, key: str, result: LLMResult) -> LLMResult:
-        """Commit what came back for a claimed request. Return it as it will be read again."""
+    def claim_each(self, keys: Sequence[str]) -> list[Claim]:
+        """Claim several requests in one transaction."""
+        with self._writing() as connection:
+            return [self._claim(connection, key) for key in keys]
+
+    def _claim(self, connection: sqlite3.Connection, key: str) -> Claim:
+        query = f"SELECT {_UNDER_WAY_COLUMNS} FROM requests AS r WHERE request_key = ?"
+        row = connection.execute(query, (key,)).fetchone()
+        if row[1] == "answered":
+            return Claim(False, read_completion(connection, key))
+        if self._is_under_way(*row):
+            return Claim(False)
+        connection.execute(_CLAIM, (self._owner, None, time.time(), key))
+        _SENDING.add((self.path, key))
+        return Claim(True, interrupted=row[1] == "sent")
+
+    def claim_many(self, keys: Iterable[str], *, batch: str) -> list[str]:
+        """Put registered requests into a batch, all at once, and return which: those that nobody has answered or sent.
+
+        They are under way as long as the batch is, whichever process looks after it. Raise
+        KeyError when the batch was not saved before.
+        """
+        claimed: list[str] = []
+        with self._writing() as connection:
+            if connection.execute("SELECT 1 FROM batches WHERE batch = ?", (batch,)).fetchone() is None:
+                raise KeyError(f"the ledger {self.path} has no batch {batch!r}; save it before its requests")
+            for chunk in _chunks(list(dict.fromkeys(keys))):
+                query = (
+                    f"SELECT {_UNDER_WAY_COLUMNS} FROM requests AS r WHERE request_key IN ({_marks(chunk)}) "
+                    "AND state != 'answered'"
+                )
+                rows = connection.execute(query, chunk).fetchall()
+                free = {row[0] for row in rows if not self._is_under_way(*row)}
+                claimed += [key for key in chunk if key in free]
+            now = time.time()
+            connection.executemany(_CLAIM, ((None, batch, now, key) for key in claimed))
+        return claimed
+
+    def finish(self, key: str, result: LLMResult, *, cost_usd: float | None = None) -> LLMResult:
+        """Commit what came back for a claimed request. Return it as it will be read again.
+
+        `cost_usd` is what this answer cost, where it is not what the ledger's price function says.
+        """
         result = storable(result)
-        with self._ending(key) as connection:
-            update(connection, key, result)
-            return read_completion(connection, key) if isinstance(result, Completion) else result
+        with self._ending([key]) as connection:
+            return update(connection, key, result, self._cost(key, result) if cost_usd is None else cost_usd)
+
+    def finish_many(self, results: Iterable[tuple[str, LLMResult]]) -> list[LLMResult]:
+        """Commit what came back for several claimed requests, all or none. Return them as they will be read again."""
+        writable = [(key, storable(result)) for key, result in results]
+        with self._ending([key for key, _ in writable]) as connection:
+            return [update(connection, key, result, self._cost(key, result)) for key, result in writable]
+
+    def reject(self, key: str, reason: str, detail: str) -> None:
+        """Make an answered request a failed one, because its answer cannot be used. The answer stays, for people.
+
+        Nothing happens to a request in another state.
+        """
+        with self._writing() as connection:
+            reject(connection, key, reason, detail)
 
     def release(self, key: str, *, may_be_answered: bool) -> None:
         """Give a claim back. It counts as interrupted when the provider may have answered all the same."""
         state = "sent" if may_be_answered else "pending"
-        with self._ending(key) as connection:
-            connection.execute("UPDATE requests SET state = ?, owner = NULL WHERE request_key = ?", (state, key))
+        with self._ending([key]) as connection:
+            connection.execute(
+                "UPDATE requests SET state = ?, owner = NULL, batch = NULL WHERE request_key = ?", (state, key)
+            )
+
+    def batches(self) -> list[BatchRow]:
+        """All batches, oldest first."""
+        with self._reading() as connection:
+            return list(read_batches(connection))
+
+    def save_batch(self, row: BatchRow) -> None:
+        """Add a batch, or replace what is stored of it."""
+        with self._writing() as connection:
+            write_batch(connection, row)
+
+    def requests_of_batch(self, batch: str) -> list[str]:
+        """Keys of the requests that the batch has not answered yet, in the order in which they were registered."""
+        query = "SELECT request_key FROM requests WHERE batch = ? AND state = 'sent' ORDER BY rowid"
+        return [key for (key,) in self._read(query, (batch,))]
+
+    def request(self, key: str) -> LLMRequest:
+        """Render a request again, exactly as it was registered.
+
+        Raise KeyError for an unknown key, FeatlasError when the prompt is not the one whose hash was stored.
+        """
+        try:
+            with self._reading() as connection:
+                found = read_request(connection, key)
+        except (LookupError, ValueError, TypeError, zlib.error) as error:
+            raise FeatlasError(damaged(self.path, f"the prompt of request {key}: {error}")) from error
+        if found is None:
+            raise KeyError(f"the ledger {self.path} has no request {key!r}")
+        request, stored_hash = found
+        if prompt_hash(request.system, request.user) != stored_hash:
+            said = f"the prompt of request {key} does not match its hash {stored_hash}"
+            raise FeatlasError(damaged(self.path, said))
+        return request
 
     def interrupted(self) -> int:
         """Requests that were under way when a process died: the only ones that may be paid for twice."""
-        rows = self._read("SELECT request_key, owner, sent_at FROM requests WHERE state = 'sent'")
+        rows = self._read(f"SELECT {_UNDER_WAY_COLUMNS} FROM requests AS r WHERE state = 'sent'")
         return sum(not self._is_under_way(*row) for row in rows)
 
-    def prompt(self, key: str) -> tuple[str, str]:
-        """Fixed and variable part of the prompt that was sent. Raise KeyError for an unknown key."""
-        query = "SELECT system, prompt FROM requests JOIN prefixes USING (prefix) WHERE request_key = ?"
-        for system, user in self._read(query, (key,)):
-            return decompress(system), decompress(user)
-        raise KeyError(f"the ledger {self.path} has no request {key!r}")
-
     def summary(self) -> LedgerSummary:
-        states = dict(self._read("SELECT state, count(*) FROM requests GROUP BY state"))
-        reasons = self._read("SELECT reason, count(*) FROM requests WHERE state = 'failed' GROUP BY 1 ORDER BY 1")
-        tokens = self._read("SELECT sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) FROM requests")
-        read, cached, written = (total or 0 for total in tokens[0])
-        return LedgerSummary(
-            pending=states.get("pending", 0),
-            sent=states.get("sent", 0),
-            answered=states.get("answered", 0),
-            failed=states.get("failed", 0),
-            failed_by_reason=dict(reasons),
-            input_tokens=read,
-            cached_input_tokens=cached,
-            output_tokens=written,
-        )
+        with self._reading() as connection:
+            return summarize(connection)
 
     def export(self, price: Price | None = None) -> pl.DataFrame:
-        """Answered and failed requests as the table `llm_requests`. Costs are null without `price`."""
-        columns = _export_types()
-        stored = ", ".join(_STORED_AS.get(name, name) for name in columns)
-        rows = self._read(
-            f"SELECT {stored}, {COMPLETION_COLUMNS} FROM requests WHERE state IN ('answered', 'failed') ORDER BY 1"
-        )
-        return _export_frame(rows, columns, price)
+        """Answered and failed requests as the table `llm_requests`. `price` fills in costs that were not stored."""
+        from labeling.ledger_export import export_requests  # brings polars
 
-    def _is_under_way(self, key: str, owner: str | None, sent_at: float) -> bool:
+        with self._reading() as connection:
+            return export_requests(connection, price)
+
+    def keys_starting(self, prefix: str, *, limit: int) -> list[str]:
+        """Up to `limit` keys that start with `prefix`, in ascending order."""
+        query = "SELECT request_key FROM requests WHERE request_key >= ? AND request_key < ? ORDER BY 1 LIMIT ?"
+        return [key for (key,) in self._read(query, (prefix, prefix + "\U0010ffff", limit))]
+
+    def failed(self, *, limit: int) -> list[str]:
+        """Keys of failed requests, the latest first."""
+        query = "SELECT request_key FROM requests WHERE state = 'failed' ORDER BY finished_at DESC LIMIT ?"
+        return [key for (key,) in self._read(query, (limit,))]
+
+    def _is_under_way(
+        self, key: str, state: str, owner: str | None, sent_at: float | None, batch_state: str | None
+    ) -> bool:
+        if state != "sent":
+            return False
+        if batch_state is not None:
+            return batch_state in UNDER_WAY
         if owner == self._owner:
             return (self.path, key) in _SENDING
-        return owner is not None and time.time() - sent_at < LONGEST_SEND_SECONDS and is_alive(owner)
+        return owner is not None and time.time() - (sent_at or 0) < LONGEST_SEND_SECONDS and is_alive(owner)
+
+    def _cost(self, key: str, result: LLMResult) -> float | None:
+        answer = result.answer if isinstance(result, CompletionFailure) else result
+        if self._price is None or answer is None:
+            return None
+        ((model,),) = self._connection.execute("SELECT model FROM requests WHERE request_key = ?", (key,)).fetchall()
+        return self._price(model, answer)
 
     def _select(self, columns: str, keys: Sequence[str], condition: str) -> Iterator[tuple[Any, ...]]:
         for chunk in _chunks(keys):
-            marks = ", ".join("?" * len(chunk))
-            query = f"SELECT {columns} FROM requests WHERE request_key IN ({marks}) AND {condition}"
+            query = f"SELECT {columns} FROM requests WHERE request_key IN ({_marks(chunk)}) AND {condition}"
             yield from self._read(query, tuple(chunk))
 
     def _read(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -189,17 +291,23 @@ class Ledger:
             return self._connection.execute(query, parameters).fetchall()
 
     @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the file for several queries."""
+        with self._lock, in_words(self.path), reading(self._connection):
+            yield self._connection
+
+    @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, in_words(self.path), transaction(self._connection):
             yield self._connection
 
     @contextmanager
-    def _ending(self, key: str) -> Iterator[sqlite3.Connection]:
+    def _ending(self, keys: Iterable[str]) -> Iterator[sqlite3.Connection]:
         try:
             with self._writing() as connection:
                 yield connection
         finally:
-            _SENDING.discard((self.path, key))
+            _SENDING.difference_update((self.path, key) for key in keys)
 
 
 class LedgerModel:
@@ -250,50 +358,8 @@ class LedgerModel:
         return self._ledger.finish(key, result)
 
 
-_STORED_AS = {"answered_at": "finished_at", "cost_usd": "NULL"}
-
-
-def _export_types() -> dict[str, pl.DataType]:
-    import polars as pl
-
-    text, count, number = pl.String(), pl.Int64(), pl.Float64()
-    return {
-        "request_key": text,
-        "provider": text,
-        "model": text,
-        "purpose": text,
-        "repeat": pl.Int32(),
-        "prompt_hash": text,
-        "state": text,
-        "reason": text,
-        "attempts": pl.Int32(),
-        "stop_reason": text,
-        "input_tokens": count,
-        "cached_input_tokens": count,
-        "output_tokens": count,
-        "cost_usd": number,
-        "latency_seconds": number,
-        "answer": text,
-        "answered_at": number,
-    }
-
-
-def _export_frame(
-    rows: Sequence[tuple[Any, ...]], columns: dict[str, pl.DataType], price: Price | None
-) -> pl.DataFrame:
-    """`rows` hold the columns, then those of a Completion, which are all null where nothing came back."""
-    import polars as pl
-
-    model, billed = list(columns).index("model"), list(columns).index("input_tokens")
-    costs = [
-        None if price is None or row[billed] is None else price(row[model], Completion(*row[len(columns) :]))
-        for row in rows
-    ]
-    frame = pl.DataFrame([row[: len(columns)] for row in rows], schema=columns, orient="row")
-    return frame.with_columns(
-        pl.Series("cost_usd", costs, dtype=pl.Float64),
-        (pl.col("answered_at") * 1_000_000).round().cast(pl.Int64).cast(pl.Datetime("us")),
-    )
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,7 +1,7 @@
 """The SQLite file below the ledger: opens it safely, says what is wrong with it in words, knows whose process lives.
 
 It decides whether a file is a ledger of this version, an older one, a newer one, something else or damaged, and never
-writes to one it does not understand. It knows nothing of requests besides the names of the tables.
+writes to one it does not understand. It knows nothing of requests; the tables stand in `ledger_schema.py`.
 """
 
 from __future__ import annotations
@@ -9,54 +9,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from labeling.errors import FeatlasError
+from labeling.ledger_schema import VERSION, make_tables, migrate
 
 APPLICATION_ID = 0x46544C47  # "FTLG": tells a ledger from any other SQLite file
-VERSION = 1
 BUSY_TIMEOUT_SECONDS = 60.0
-
-TABLES = (
-    """
-CREATE TABLE prefixes (
-    prefix TEXT PRIMARY KEY,               -- hash of both
-    system BLOB NOT NULL,                  -- zlib
-    schema BLOB NOT NULL                   -- zlib, JSON
-) WITHOUT ROWID
-""",
-    """
-CREATE TABLE requests (
-    request_key TEXT PRIMARY KEY,
-    provider TEXT NOT NULL,
-    model TEXT NOT NULL,                   -- provider/model
-    purpose TEXT NOT NULL,
-    repeat INTEGER NOT NULL,
-    max_output_tokens INTEGER NOT NULL,
-    prefix TEXT NOT NULL,
-    prompt BLOB NOT NULL,                  -- the part of the prompt after the prefix, zlib
-    prompt_hash TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'answered', 'failed')),
-    owner TEXT,                            -- process that sent it, while `sent`
-    reason TEXT,                           -- why it failed
-    detail TEXT,
-    attempts INTEGER NOT NULL DEFAULT 0,   -- over all runs
-    stop_reason TEXT,
-    input_tokens INTEGER,
-    cached_input_tokens INTEGER,
-    cache_write_input_tokens INTEGER,
-    output_tokens INTEGER,
-    latency_seconds REAL,
-    answer TEXT,                           -- raw; also of failures, where something came back
-    created_at REAL NOT NULL,              -- Unix seconds, like the others
-    sent_at REAL,
-    finished_at REAL
-)
-""",
-    "CREATE INDEX unanswered ON requests (state) WHERE state != 'answered'",
-)
 
 
 def open_ledger(path: Path) -> sqlite3.Connection:
@@ -64,8 +26,8 @@ def open_ledger(path: Path) -> sqlite3.Connection:
     with in_words(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            if not _is_ledger(connection, path):
-                _make_tables(connection, path)
+            if _version(connection, path) < VERSION:
+                _bring_up_to_date(connection, path)
             _use_wal(connection)
             # Safe against a killed process, which is what happens; a power cut can lose the last commits, no more.
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -73,6 +35,34 @@ def open_ledger(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a ledger without being able to write to it. One of an earlier version is migrated first.
+
+    Raise FeatlasError like `open_ledger`, and when there is none.
+    """
+    if not path.exists():
+        raise FeatlasError(f"There is no ledger {path}: no language model was asked from there yet.")
+    connection = _connect_to_read(path)
+    with in_words(path):
+        version = _version(connection, path)
+        if version == VERSION:
+            return connection
+        connection.close()
+    open_ledger(path).close()
+    return _connect_to_read(path)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    with in_words(path):
+        return sqlite3.connect(
+            f"{path.as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
 
 @contextmanager
@@ -98,6 +88,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+@contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let several queries see one state of the file. It waits for nobody, and nobody waits for it."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def this_process() -> str:
@@ -127,13 +127,13 @@ def _start_time(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _is_ledger(connection: sqlite3.Connection, path: Path) -> bool:
-    """False for a new, empty file. Reads only."""
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """0 for a new, empty file. Reads only. Raise FeatlasError for a file that is none of ours, or a newer one."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables == 0:
-        return False
+        return 0
     if application != APPLICATION_ID:
         raise FeatlasError(
             f"{path} is an SQLite file of some other program, not a ledger of language-model answers. It was left as "
@@ -144,17 +144,28 @@ def _is_ledger(connection: sqlite3.Connection, path: Path) -> bool:
             f"The ledger {path} has version {version}; this featlas knows versions up to {VERSION}. It was left as it "
             "is. Install the newer featlas that wrote it, or choose another workspace."
         )
-    return True
+    return int(version)
 
 
-def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file, or migrate those of an earlier version, in one transaction."""
     with transaction(connection):
-        if _is_ledger(connection, path):  # another process was faster
+        version = _version(connection, path)
+        if version == VERSION:  # another process was faster
             return
-        for statement in TABLES:
-            connection.execute(statement)
+        if version == 0:
+            make_tables(connection)
+        else:
+            _migrate(connection, path, version)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    try:
+        migrate(connection, version)
+    except zlib.error as error:
+        raise FeatlasError(damaged(path, str(error))) from error
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -169,16 +180,21 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.05)
 
 
+def damaged(path: Path, said: str) -> str:
+    """What to tell about a ledger that cannot be read."""
+    return (
+        f"The ledger {path} is damaged ({said}). It was left as it is. Move it away to start a new one (its "
+        "answers will be paid for again), or put back a copy; `sqlite3 FILE .recover` can save most rows."
+    )
+
+
 def _explain(path: Path, code: int, said: str) -> str:
     kept = "Everything stored before is kept; running again asks only for the missing answers."
     match code:
         case sqlite3.SQLITE_FULL:
             return f"The disk that holds the ledger {path} is full ({said}). Free some space and run again. {kept}"
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            return (
-                f"The ledger {path} is damaged ({said}). It was left as it is. Move it away to start a new one (its "
-                "answers will be paid for again), or put back a copy; `sqlite3 FILE .recover` can save most rows."
-            )
+            return damaged(path, said)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return (
                 f"Another process has locked the ledger {path} for {BUSY_TIMEOUT_SECONDS:g} seconds ({said}). "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
+from typing import Any
 
+from labeling.ledger_prompts import Excerpt, PromptParts, join_prompt, split_prompt
+from labeling.ledger_texts import read_texts, store_texts
 from labeling.types import JSON, Completion, CompletionFailure, LLMRequest, LLMResult
 
 COMPLETION_COLUMNS = (
@@ -18,74 +20,118 @@ COMPLETION_COLUMNS = (
 )
 """In the order of Completion's fields."""
 
+FAILURE_COLUMNS = f"reason, retryable, detail, latency_seconds IS NOT NULL AND answer IS NOT NULL, {COMPLETION_COLUMNS}"
+
+Price = Callable[[str, Completion], "float | None"]
+"""US dollars for an answer of the model `provider/model`; None when its price is not known."""
+
+StoredPrompt = tuple[str, str, PromptParts]
+"""System, schema as JSON, and the rest of the prompt."""
+
 
 def request_key(request: LLMRequest) -> str:
     """Identity of a request: 32 hexadecimal digits of everything that is in it."""
-    return _hash(asdict(request))
+    return _hash(vars(request))
 
 
-def insert(connection: sqlite3.Connection, key: str, request: LLMRequest) -> None:
-    """Add a pending row and the fixed part of its prompt, unless they are there."""
-    schema = json.dumps(dict(request.schema))
-    prefix = _hash([request.system, schema])
-    connection.execute(
-        "INSERT OR IGNORE INTO prefixes VALUES (?, ?, ?)", (prefix, compress(request.system), compress(schema))
+def prompt_hash(system: str, user: str) -> str:
+    return _hash([system, user])
+
+
+def insert(connection: sqlite3.Connection, requests: Mapping[str, LLMRequest]) -> None:
+    """Add a pending row for each request by its key, and the texts of its prompt, unless they are there."""
+    prompts = {
+        key: (request.system, json.dumps(dict(request.schema)), split_prompt(request.user))
+        for key, request in requests.items()
+    }
+    ids = store_texts(connection, stored_texts(prompts.values()))
+    now = time.time()
+    connection.executemany(
+        "INSERT OR IGNORE INTO requests (request_key, provider, model, purpose, repeat, max_output_tokens, system, "
+        "schema, template, excerpts, prompt_hash, state, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",
+        [
+            (
+                key,
+                request.model.partition("/")[0],
+                request.model,
+                request.purpose,
+                request.repeat,
+                request.max_output_tokens,
+                *prompt_columns(prompts[key], ids),
+                prompt_hash(request.system, request.user),
+                now,
+            )
+            for key, request in requests.items()
+        ],
     )
-    connection.execute(
-        "INSERT OR IGNORE INTO requests (request_key, provider, model, purpose, repeat, max_output_tokens, prefix, "
-        "prompt, prompt_hash, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",
-        (
-            key,
-            request.model.partition("/")[0],
-            request.model,
-            request.purpose,
-            request.repeat,
-            request.max_output_tokens,
-            prefix,
-            compress(request.user),
-            _hash([request.system, request.user]),
-            time.time(),
+
+
+def stored_texts(prompts: Iterable[StoredPrompt]) -> Iterator[str]:
+    """Every text that a row of these prompts points to."""
+    for system, schema, user in prompts:
+        yield from (system, schema, user.template)
+        yield from (excerpt.text for excerpt in user.excerpts)
+
+
+def prompt_columns(prompt: StoredPrompt, ids: Mapping[str, int]) -> tuple[int, int, int, str]:
+    """The columns system, schema, template, excerpts, given the id of each text."""
+    system, schema, user = prompt
+    excerpts = [[ids[e.text], *e.marks] if e.marks else ids[e.text] for e in user.excerpts]
+    return ids[system], ids[schema], ids[user.template], json.dumps(excerpts, separators=(",", ":"))
+
+
+def read_request(connection: sqlite3.Connection, key: str) -> tuple[LLMRequest, str] | None:
+    """The request as it was registered, and the hash that its prompt had then; None for an unknown key.
+
+    Raise KeyError or zlib.error when a text of the prompt is missing or damaged.
+    """
+    row = connection.execute(
+        "SELECT model, max_output_tokens, purpose, repeat, prompt_hash, system, schema, template, excerpts "
+        "FROM requests WHERE request_key = ?",
+        (key,),
+    ).fetchone()
+    if row is None:
+        return None
+    model, max_output_tokens, purpose, repeat, stored_hash, system, schema, template, excerpts = row
+    entries = [entry if isinstance(entry, list) else [entry] for entry in json.loads(excerpts)]
+    texts = read_texts(connection, [system, schema, template, *(entry[0] for entry in entries)])
+    user = PromptParts(texts[template], tuple(Excerpt(texts[text], tuple(marks)) for text, *marks in entries))
+    return (
+        LLMRequest(
+            model, texts[system], join_prompt(user), json.loads(texts[schema]), max_output_tokens, purpose, repeat
         ),
+        stored_hash,
     )
 
 
-def update(connection: sqlite3.Connection, key: str, result: LLMResult) -> None:
-    """Write what came back. Tokens add up over all answers that were billed, attempts over all that were sent."""
+def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd: float | None) -> LLMResult:
+    """Write what came back; return it as it will be read again.
+
+    Tokens and `cost_usd` add up over all answers that were billed, attempts over all that were sent. Once the cost of
+    one answer is not known, that of the row is not.
+    """
     failure = result if isinstance(result, CompletionFailure) else None
-    connection.execute(
-        "UPDATE requests SET state = ?, owner = NULL, reason = ?, detail = ?, attempts = attempts + ?, finished_at = ? "
-        "WHERE request_key = ?",
-        (
-            "failed" if failure else "answered",
-            failure.reason if failure else None,
-            failure.detail if failure else None,
-            result.attempts - 1,  # the claim has counted one
-            time.time(),
-            key,
-        ),
-    )
     answer = result.answer if isinstance(result, CompletionFailure) else result
+    columns = ["state = ?", "owner = NULL", "reason = ?", "retryable = ?", "detail = ?", "finished_at = ?"]
+    values: list[JSON] = ["answered", None, None, None, time.time()]
+    if failure is not None:
+        values[:4] = ["failed", failure.reason, failure.retryable, failure.detail]
+    columns.append("attempts = attempts + ?")
+    values.append(result.attempts - 1)  # the claim has counted one
     if answer is not None:
-        _update_answer(connection, key, answer)
+        columns += ["answer = ?", "stop_reason = ?", "latency_seconds = ?", _ADD_COST]
+        values += [answer.text, answer.stop_reason, answer.latency_seconds, cost_usd]
+        for name in ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens"):
+            columns.append(f"{name} = ifnull({name}, 0) + ?")
+            values.append(getattr(answer, name))
+    query = f"UPDATE requests SET {', '.join(columns)} WHERE request_key = ? RETURNING {COMPLETION_COLUMNS}"
+    (row,) = connection.execute(query, (*values, key)).fetchall()
+    return result if failure is not None else Completion(*row)
 
 
-def _update_answer(connection: sqlite3.Connection, key: str, answer: Completion) -> None:
-    connection.execute(
-        "UPDATE requests SET answer = ?, stop_reason = ?, latency_seconds = ?, "
-        "input_tokens = ifnull(input_tokens, 0) + ?, cached_input_tokens = ifnull(cached_input_tokens, 0) + ?, "
-        "cache_write_input_tokens = ifnull(cache_write_input_tokens, 0) + ?, "
-        "output_tokens = ifnull(output_tokens, 0) + ? WHERE request_key = ?",
-        (
-            answer.text,
-            answer.stop_reason,
-            answer.latency_seconds,
-            answer.input_tokens,
-            answer.cached_input_tokens,
-            answer.cache_write_input_tokens,
-            answer.output_tokens,
-            key,
-        ),
-    )
+# An UPDATE reads the values from before it.
+_ADD_COST = "cost_usd = ? + CASE WHEN input_tokens IS NULL THEN 0 ELSE cost_usd END"
 
 
 def read_completion(connection: sqlite3.Connection, key: str) -> Completion:
@@ -94,20 +140,27 @@ def read_completion(connection: sqlite3.Connection, key: str) -> Completion:
     return Completion(*connection.execute(query, (key,)).fetchone())
 
 
+def read_failure(row: Sequence[Any]) -> CompletionFailure:
+    """From the columns FAILURE_COLUMNS."""
+    reason, retryable, detail, answered, *answer = row
+    completion = Completion(*answer) if answered else None
+    return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-1])
+
+
+def reject(connection: sqlite3.Connection, key: str, reason: str, detail: str) -> None:
+    connection.execute(
+        "UPDATE requests SET state = 'failed', reason = ?, retryable = 0, detail = ? "
+        "WHERE request_key = ? AND state = 'answered'",
+        (reason, _writable(detail), key),
+    )
+
+
 def storable(result: LLMResult) -> LLMResult:
     """Replace what UTF-8 cannot write: half surrogates, which JSON can smuggle into an answer."""
     if isinstance(result, Completion):
         return replace(result, text=_writable(result.text), stop_reason=_writable(result.stop_reason))
     answer = None if result.answer is None else replace(result.answer, text=_writable(result.answer.text))
     return replace(result, detail=_writable(result.detail), answer=answer)
-
-
-def compress(text: str) -> bytes:
-    return zlib.compress(text.encode("utf-8", "surrogatepass"))
-
-
-def decompress(data: bytes) -> str:
-    return zlib.decompress(data).decode("utf-8", "surrogatepass")
 
 
 def _writable(text: str) -> str:

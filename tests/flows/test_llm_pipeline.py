@@ -94,7 +94,7 @@ def test_every_label_leads_to_its_prompt_models_evidence_tokens_and_cost(asked: 
             assert row["input_tokens"] > 0
             assert row["output_tokens"] > 0
             assert row["cost_usd"] == pytest.approx(row["cost"]) != 0
-            prompt = bare(ledger.prompt(row["request_key"])[1])
+            prompt = bare(ledger.request(row["request_key"]).user)
             assert [
                 text for text in row["shown"] if bare(json.dumps(text, ensure_ascii=False)[1:-1]) not in prompt
             ] == []

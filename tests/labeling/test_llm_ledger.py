@@ -153,13 +153,13 @@ def test_the_export_is_the_declared_table(ledger: Ledger) -> None:
 def test_the_prompt_can_be_read_again_and_its_fixed_part_is_stored_once(ledger: Ledger) -> None:
     long_prefix = os.urandom(20_000).hex()
     keys = ledger.register([request(f"question {number}\ud800", system=long_prefix) for number in range(200)])
-    assert ledger.prompt(keys[7]) == (long_prefix, "question 7\ud800")
+    assert ledger.request(keys[7]) == request("question 7\ud800", system=long_prefix)
     with sqlite3.connect(ledger.path) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM prefixes").fetchone()
+        (count,) = connection.execute("SELECT count(*) FROM texts WHERE length(text) > 10000").fetchone()
     connection.close()
     assert count == 1
     with pytest.raises(KeyError, match="has no request 'nothing'"):
-        ledger.prompt("nothing")
+        ledger.request("nothing")
 
 
 def test_half_a_surrogate_in_an_answer_is_stored(ledger: Ledger) -> None:
@@ -268,7 +268,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(FeatlasError, match="version 99; this featlas knows versions up to 1"):
+    with pytest.raises(FeatlasError, match="version 99; this featlas knows versions up to 2"):
         Ledger(path)
     assert path.read_bytes() == before
 
