@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
     "doctor": ("flows.commands.inspect", "Check that everything in the workspace fits together."),
     "train-dictionary": ("flows.commands.setup", "Train a TopK dictionary on a model's activations."),
+    "fake-provider": ("flows.commands.fake_provider", "Serve a language model's APIs here, to try without a key."),
     "bench": ("flows.commands.bench", "Measure what the documentation promises."),
 }
 """Command to module and one line of help, in the order people meet them."""

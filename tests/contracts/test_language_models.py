@@ -10,11 +10,11 @@ import sys
 import pytest
 
 import labeling.llm
+from flows.fake_provider import LoopbackProvider, always
 from labeling import registry
 from labeling.llm import LanguageModel, ask, connect
 from labeling.types import Completion, CompletionFailure
 from tests.labeling.llm_builders import KEY, QUICK, request
-from tests.loopback_provider import LoopbackProvider, always
 
 MODELS = {"scripted": "example"}
 """Model to ask for where any name will not do."""

@@ -21,6 +21,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from flows.fake_provider import Asked
 from labeling.corpora import embedded
 from labeling.dictionaries import load
 from labeling.dictionaries.featlas import TopKDictionary, save
@@ -28,7 +29,6 @@ from labeling.snapshot import open_snapshot, query, select
 from labeling.sources.torch import batches, open_model, tokenize
 from labeling.windows import cut_windows
 from labeling.workspace import Workspace
-from tests.loopback_provider import Asked
 
 FEATURE_SET, CONTROL_SET = "mini", "mini-random"
 MODEL = "gpt-4o-mini"

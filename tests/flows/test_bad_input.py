@@ -15,12 +15,12 @@ import polars as pl
 import pytest
 import torch
 
+from flows.fake_provider import LoopbackProvider
 from labeling.config import default_config_text
 from labeling.dictionaries.featlas import TopKDictionary, save
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.flows.mini import MODEL, Mini, differing, featlas, judge, tables, write_config
-from tests.loopback_provider import LoopbackProvider
 
 ASK = ("--explainer", "top_and_random", "--scorer", "detection", "--model", f"openai/{MODEL}")
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import pytest
 
+from flows.fake_provider import Asked, Fault, LoopbackProvider
 from labeling.ledger import Ledger
 from labeling.workspace import Workspace
 from tests.flows.mini import MODEL, Mini, Ran, judge
-from tests.loopback_provider import Asked, Fault, LoopbackProvider
 
 KEY = "sk-loopback-4f9a8b7c6d5e"
 PRICED = {"openai": f"openai/{MODEL}", "anthropic": "anthropic/claude-haiku-4-5"}

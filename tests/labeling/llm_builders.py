@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from flows.fake_provider import LoopbackProvider
 from labeling.llm import LanguageModel, connect
 from labeling.llm._dispatch import RetryPolicy
 from labeling.types import Completion, LLMRequest, LLMResult
-from tests.loopback_provider import LoopbackProvider
 
 PROVIDERS = ("anthropic", "openai")
 KEY = "sk-loopback-0123456789"

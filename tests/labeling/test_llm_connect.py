@@ -7,6 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
+from flows.fake_provider import LoopbackProvider
 from labeling.errors import FeatlasError, UsageError
 from labeling.llm import ask, connect
 from labeling.llm._dispatch import RetryPolicy
@@ -17,7 +18,6 @@ from labeling.llm.anthropic import system_blocks
 from labeling.llm.scripted import Scripted
 from labeling.types import CompletionFailure
 from tests.labeling.llm_builders import KEY, SCHEMA, request, requests, texts
-from tests.loopback_provider import LoopbackProvider
 
 ENDPOINT = Endpoint("openai", "tiny", f"http://user:{KEY}@host/v1?token=abc", "OPENAI_API_KEY", KEY)
 

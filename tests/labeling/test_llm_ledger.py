@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.fake_provider import Asked, LoopbackProvider, always
 from labeling.errors import FeatlasError
 from labeling.evidence import TABLES
 from labeling.ledger import Ledger, LedgerModel, request_key
@@ -24,7 +25,6 @@ from labeling.llm import ask
 from labeling.llm.scripted import Scripted
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from tests.labeling.llm_builders import KEY, KEY_NAMES, request, requests, texts, tiny
-from tests.loopback_provider import Asked, LoopbackProvider, always
 
 ASK_MANY = """
 import signal

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from flows.fake_provider import Fault, LoopbackProvider, always, in_turn
 from labeling.errors import FeatlasError, UsageError
 from labeling.llm import ask, connect
 from labeling.llm._dispatch import RetryPolicy
@@ -24,7 +25,6 @@ from tests.labeling.llm_builders import (
     tiny,
     url_of,
 )
-from tests.loopback_provider import Fault, LoopbackProvider, always, in_turn
 
 pytestmark = pytest.mark.parametrize("name", PROVIDERS)
 
@@ -54,11 +54,13 @@ def test_the_prompt_the_schema_and_the_limit_are_sent(name: str) -> None:
 
 
 def test_usage_and_latency_are_read(name: str) -> None:
-    system = "x" * 4_000
+    system = "x" * 4_608  # nine steps of 128 tokens: what OpenAI's cache keeps
     with LoopbackProvider(answer=lambda asked: "12345678", latency_seconds=0.05) as provider:
-        (result,) = ask(tiny(provider, name), [request("y" * 400, model=f"{name}/tiny", system=system)])
+        model = tiny(provider, name)
+        ask(model, [request("first", model=f"{name}/tiny", system=system)])
+        (result,) = ask(model, [request("y" * 400, model=f"{name}/tiny", system=system)])
     assert isinstance(result, Completion)
-    assert (result.input_tokens, result.cached_input_tokens, result.output_tokens) == (1_100, 1_000, 2)
+    assert (result.input_tokens, result.cached_input_tokens, result.output_tokens) == (1_252, 1_152, 2)
     assert (result.stop_reason, result.attempts) == ("end_turn" if name == "anthropic" else "stop", 1)
     assert result.latency_seconds >= 0.05
 
