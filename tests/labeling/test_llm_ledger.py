@@ -21,6 +21,7 @@ from labeling.errors import FeatlasError
 from labeling.evidence import TABLES
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.ledger_file import is_alive, this_process
+from labeling.ledger_group import LedgerGroup
 from labeling.llm import ask
 from labeling.llm.scripted import Scripted
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
@@ -148,6 +149,117 @@ def test_the_export_is_the_declared_table(ledger: Ledger) -> None:
     assert table["cost_usd"].to_list() == [0.5, 0.5]
     assert abs(table["answered_at"].dt.epoch("s")[0] - time.time()) < 60
     assert ledger.export()["cost_usd"].to_list() == [None, None]
+
+
+def test_costs_add_up_over_what_was_billed_and_stay_unknown_once_they_are(tmp_path: Path) -> None:
+    half, whole = Completion("half", "length", 10, 0, 5, 0.1), Completion("whole", "stop", 10, 0, 7, 0.1)
+    prices = {"openai/tiny": 0.5}
+    with Ledger(tmp_path / "ledger.sqlite", price=lambda model, answer: prices.get(model)) as ledger:
+        keys = ledger.register([*requests(1), request("?", model="openai/unknown"), request("nothing came")])
+        failures = [CompletionFailure("truncated", False, answer=half)] * 2 + [CompletionFailure("timeout", True)]
+        for key, failure in zip(keys, failures, strict=True):
+            ledger.claim(key)
+            ledger.finish(key, failure)
+        prices["openai/unknown"] = 0.25
+        for key in keys:
+            ledger.claim(key)
+            ledger.finish(key, whole)
+        costs = {row["request_key"]: row["cost_usd"] for row in ledger.export().to_dicts()}
+        assert [costs[key] for key in keys] == [1.0, None, 0.5]
+        summary = ledger.summary()
+        assert (summary.cost_usd, summary.n_cost_unknown) == (1.5, 1)
+
+
+def test_an_answer_that_cannot_be_used_becomes_a_failure_and_is_asked_for_again(ledger: Ledger) -> None:
+    (answer,) = ask(LedgerModel(Scripted(lambda asked: "maybe"), ledger), requests(1))
+    key = request_key(requests(1)[0])
+    ledger.reject(key, "not_json", "no JSON\ud800")
+    assert isinstance(answer, Completion)
+    assert ledger.failures([key]) == {key: CompletionFailure("not_json", False, "no JSON?", answer)}
+    assert (ledger.answers([key]), ledger.summary().failed_by_reason) == ({}, {"not_json": 1})
+    assert ledger.summary().input_tokens == answer.input_tokens
+    assert texts(ask(LedgerModel(Scripted(lambda asked: "{}"), ledger), requests(1))) == ["{}"]
+    assert ledger.summary().input_tokens == 2 * answer.input_tokens
+
+
+def test_only_an_answered_request_can_be_rejected(ledger: Ledger) -> None:
+    pending, failed = ledger.register(requests(2))
+    ledger.claim(failed)
+    ledger.finish(failed, CompletionFailure("timeout", retryable=True))
+    for key in (pending, failed):
+        ledger.reject(key, "not_json", "")
+    assert (ledger.summary().pending, ledger.summary().failed_by_reason) == (1, {"timeout": 1})
+
+
+def test_what_comes_back_together_is_committed_together_or_not_at_all(ledger: Ledger) -> None:
+    keys = ledger.register(requests(3))
+    assert all(claim.granted for claim in ledger.claim_each(keys))
+    answer = Completion("yes", "stop", 1, 0, 1, 0.1)
+    with pytest.raises(ValueError):
+        ledger.finish_many([(keys[0], answer), ("no such request", answer)])
+    assert ledger.summary().answered == 0
+    failure = CompletionFailure("timeout", retryable=True)
+    ledger.claim(keys[0])
+    assert ledger.finish_many([(keys[0], answer), (keys[1], failure)]) == [replace(answer, attempts=2), failure]
+    assert (ledger.summary().answered, ledger.summary().failed, ledger.summary().sent) == (1, 1, 1)
+
+
+def test_answers_of_one_turn_of_the_event_loop_share_a_commit(ledger: Ledger) -> None:
+    keys = ledger.register(requests(5))
+    group, answer = LedgerGroup(ledger), Completion("yes", "stop", 1, 0, 1, 0.1)
+
+    async def claim_then_finish(key: str) -> int:
+        assert (await group.claim(key)).granted
+        assert await group.finish(key, answer) == answer
+        return ledger.summary().answered
+
+    async def all_of_them() -> list[int]:
+        return await asyncio.gather(*map(claim_then_finish, keys))
+
+    assert asyncio.run(all_of_them()) == [5] * 5
+
+
+def test_an_answer_is_committed_although_who_waits_for_it_is_canceled(ledger: Ledger) -> None:
+    (key,) = ledger.register(requests(1))
+    ledger.claim(key)
+
+    async def cancel() -> None:
+        answer = Completion("yes", "stop", 1, 0, 1, 0.1)
+        waiting = asyncio.ensure_future(LedgerGroup(ledger).finish(key, answer))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    asyncio.run(cancel())
+    assert ledger.summary().answered == 1
+
+
+def test_an_error_of_a_shared_commit_reaches_everyone_who_waits(ledger: Ledger) -> None:
+    group = LedgerGroup(ledger)
+    ledger.close()
+
+    async def both() -> list[object]:
+        return list(await asyncio.gather(group.claim("a"), group.claim("b"), return_exceptions=True))
+
+    assert [type(outcome) for outcome in asyncio.run(both())] == [sqlite3.ProgrammingError] * 2
+
+
+def test_a_ledger_can_be_read_while_another_process_writes(ledger: Ledger) -> None:
+    ledger.register(requests(2))
+    with Ledger(ledger.path, read_only=True) as reader:
+        with ledger._writing():
+            assert reader.summary().pending == 2
+        with pytest.raises(FeatlasError, match="cannot be written"):
+            reader.register(requests(3))
+        with reader._reading():
+            ledger.register(requests(4))
+        assert reader.summary().pending == 4
+
+
+def test_reading_makes_no_ledger_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(FeatlasError, match="There is no ledger"):
+        Ledger(tmp_path / "ledger.sqlite", read_only=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_prompt_can_be_read_again_and_its_fixed_part_is_stored_once(ledger: Ledger) -> None:

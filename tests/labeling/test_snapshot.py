@@ -235,6 +235,15 @@ def test_the_requests_of_the_ledger_are_a_table(tmp_path: Path) -> None:
         assert query(store.workspace, "SELECT request_key, cost_usd FROM llm_requests").rows() == [("k", 0.5)]
 
 
+def test_requests_that_an_earlier_version_exported_are_read_without_their_new_columns(tmp_path: Path) -> None:
+    with Store(Workspace(tmp_path)) as store:
+        store.publish(large("llm_requests", {"request_key": "k", "model": "a/m", "cost_usd": 0.5}))
+        (file,) = store.workspace.evidence("llm_requests").iterdir()
+        pl.read_parquet(file).drop("batch").write_parquet(file)
+        store.publish()
+        assert query(store.workspace, "SELECT request_key, batch FROM llm_requests").rows() == [("k", None)]
+
+
 def test_a_workspace_that_moved_is_still_read(tmp_path: Path) -> None:
     with Store(Workspace(tmp_path / "old")) as store:
         store.save_shard("panel", "s", 0, large("panel", {"sample_id": "s", "rank": 0, "window_id": 7}))

@@ -1,0 +1,92 @@
+"""A ledger of an earlier version is brought to this one, or left as it was."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from labeling.errors import FeatlasError
+from labeling.ledger import Ledger, request_key
+from labeling.types import Completion, CompletionFailure
+from tests.labeling.ledger_version_1 import ANSWERED, EXCERPTS, FAILED, PENDING, SENT, write_version_1
+from tests.labeling.llm_builders import request
+
+OPEN = "import sys; from pathlib import Path; from labeling.ledger import Ledger; Ledger(Path(sys.argv[1])).close()"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_version_1(tmp_path / "ledger.sqlite")
+    return tmp_path / "ledger.sqlite"
+
+
+def test_a_ledger_of_version_1_keeps_every_request_with_its_state(path: Path) -> None:
+    with Ledger(path) as ledger:
+        for one in (PENDING, SENT, ANSWERED, FAILED):
+            assert ledger.request(request_key(one)) == one
+        answer = Completion("yes", "stop", 100, 20, 7, 1.5, 3, 2)
+        assert ledger.answers([request_key(one) for one in (PENDING, SENT, ANSWERED, FAILED)]) == {
+            request_key(ANSWERED): answer
+        }
+        assert ledger.failures([request_key(FAILED)]) == {
+            request_key(FAILED): CompletionFailure(
+                "truncated", True, "length: y", Completion("yes", "stop", 100, 20, 7, 1.5, 3, 3), attempts=3
+            )
+        }
+        summary = ledger.summary()
+        assert (summary.pending, summary.sent, summary.answered, summary.failed) == (1, 1, 1, 1)
+        assert (summary.cost_usd, summary.n_cost_unknown) == (0.0, 2)
+        assert ledger.interrupted() == 1
+
+
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(path: Path, tmp_path: Path) -> None:
+    def tables(file: Path) -> set[tuple[str, str]]:
+        Ledger(file).close()
+        with closing(sqlite3.connect(file)) as connection:
+            return set(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+    assert tables(path) == tables(tmp_path / "new.sqlite")
+
+
+def test_a_ledger_of_version_1_is_also_migrated_to_be_read(path: Path) -> None:
+    with Ledger(path, read_only=True) as ledger:
+        assert ledger.summary().answered == 1
+
+
+@pytest.mark.parametrize("damage", ["UPDATE requests SET prompt = x'00'", "DELETE FROM prefixes"])
+def test_a_ledger_of_version_1_that_is_damaged_is_refused_and_left_as_it_is(path: Path, damage: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(damage)
+        connection.commit()
+    with pytest.raises(FeatlasError, match=r"is damaged .*left as it is"):
+        Ledger(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM requests WHERE prefix = 'p'").fetchone() == (4,)
+
+
+@pytest.mark.slow
+def test_a_migration_that_is_killed_starts_over(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    write_version_1(path, more=30_000)
+    for wait in (0.0, 0.1, 0.2, 0.3):
+        process = subprocess.Popen([sys.executable, "-c", OPEN, str(path)])
+        while process.poll() is None and not path.with_name("ledger.sqlite-shm").exists():
+            time.sleep(0.005)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with closing(sqlite3.connect(path)) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            assert connection.execute("SELECT count(*) FROM requests").fetchone() == (30_004,)
+            assert version in (1, 2)
+    with Ledger(path) as ledger:
+        assert ledger.summary().pending == 30_001
+        assert ledger.request(request_key(request(f"{EXCERPTS} 29999"))).user == f"{EXCERPTS} 29999"
