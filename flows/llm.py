@@ -1,31 +1,28 @@
-"""Send the requests of a shard through the ledger and count what they cost. The only place where stages ask models."""
+"""Send the requests of a shard through the ledger, ask once more where an answer can't be used, count what it cost.
+
+The only place where stages ask models.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.budgets import budget_of, prices
 from labeling import llm
-from labeling.assets import asset
-from labeling.config import Config
-from labeling.errors import unknown_name
+from labeling.answers import PROBLEMS, TRUNCATED, Check, has_prose, nothing_wrong, second_question
+from labeling.config import Config, LLMConfig
+from labeling.errors import BudgetReached, unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.llm import ask, connect
-from labeling.llm._prices import Prices, load_prices
+from labeling.llm._prices import Prices
 from labeling.registry import names
-from labeling.types import Completion, LLMRequest, LLMResult
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
 
-
-@dataclass(frozen=True)
-class LLMSettings:
-    """How to reach language models. A job carries it; keys are not among it, they stay in the environment."""
-
-    base_url: str | None
-    max_in_flight: int
-    timeout_seconds: float
+LLMSettings = LLMConfig
+"""How to reach language models, and how far to go. A job carries it; keys are not among it, they stay in the environment."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,12 @@ class Usage:
     output_tokens: int = 0
     cost_usd: float | None = 0.0
     """None when the price of a model is not known."""
+    cached_input_tokens: int = 0
+    """Of `input_tokens`, those that the provider read from its prompt cache."""
+    second_questions: int = 0
+    """Of `requests`, those that asked again because the first answer could not be used."""
+    answers_with_prose: int = 0
+    """Usable answers that held more than the JSON asked for."""
 
     def __add__(self, other: Usage) -> Usage:
         known = self.cost_usd is not None and other.cost_usd is not None
@@ -45,22 +48,32 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cost_usd + other.cost_usd if known else None,  # type: ignore[operator]
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.second_questions + other.second_questions,
+            self.answers_with_prose + other.answers_with_prose,
         )
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Results of a list of requests, and how many the ledger had already."""
+    """What became of a list of requests, one entry a request in every list."""
 
     results: list[LLMResult]
+    """Answers that can be used, and failures. Where it was asked twice, what came of the second question."""
     keys: list[str]
-    n_reused: int
-    n_sent_again: int
+    """Key of the request that the result belongs to."""
+    asked: list[tuple[str, ...]]
+    """Keys of all requests behind the result, the first question first."""
+    usage: list[Usage]
+    """What all of them used."""
+    n_reused: int = 0
+    """Requests that the ledger had an answer to already."""
+    n_sent_again: int = 0
     """Requests that a process that died had under way; they may have been paid twice."""
 
 
 def llm_settings(config: Config) -> LLMSettings:
-    return LLMSettings(config.llm.base_url, config.llm.max_in_flight, config.llm.timeout_seconds)
+    return config.llm
 
 
 def check_provider(model: str | None) -> None:
@@ -70,43 +83,128 @@ def check_provider(model: str | None) -> None:
         raise unknown_name("language model provider", provider, names(llm))
 
 
-def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings) -> Sent:
+def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, check: Check = nothing_wrong) -> Sent:
     """Ask all requests (of one model), each answer committed to the ledger as it arrives.
 
-    Raise FeatlasError when the model cannot be reached at all; what was answered until then is kept.
+    An answer in which `check` finds a problem is rejected in the ledger and asked for once more. Raise FeatlasError
+    when the model cannot be reached at all and BudgetReached at a limit; what was answered until then is kept.
     """
     if not requests:
-        return Sent([], [], 0, 0)
+        return Sent([], [], [], [])
     model = connect(
         requests[0].model,
         base_url=settings.base_url,
         max_in_flight=settings.max_in_flight,
         timeout_seconds=settings.timeout_seconds,
     )
+    budget = budget_of(root, settings)
     with Ledger(Workspace(root).ledger) as ledger:
-        remembering = LedgerModel(model, ledger)
-        results = ask(remembering, requests)
-        return Sent(results, [request_key(r) for r in requests], remembering.reused, remembering.sent_again)
+        asking = _Asking(LedgerModel(model, ledger, budget), ledger, check)
+        try:
+            first = asking.ask(requests, retry_failed=False)
+            seconds = _second_questions(requests, first)
+            # The first question is never sent again: what is asked again on demand is the last one.
+            again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
+        except BudgetReached:
+            raise BudgetReached(budget.message()) from None  # with what was under way when the limit was reached
+        return _join(requests, first, seconds, again, asking, prices(settings.prices))
 
 
-def usage(requests: Sequence[LLMRequest], results: Sequence[LLMResult]) -> Usage:
-    """Tokens and cost of the answered requests. A failed request counts as a request without tokens."""
+class _Asking:
+    """Asks through the ledger and turns answers that can't be used into failures."""
+
+    def __init__(self, model: LedgerModel, ledger: Ledger, check: Check) -> None:
+        self.model = model
+        self._ledger = ledger
+        self._check = check
+        self.n_kept = 0
+        """Failures that the ledger knew already and that were not asked for again."""
+
+    def ask(self, requests: Sequence[LLMRequest], *, retry_failed: bool) -> list[LLMResult]:
+        """Results in order. Answers known to be unusable are not asked for again, unless told."""
+        keys = [request_key(request) for request in requests]
+        kept = {} if retry_failed else self._unusable(keys)
+        self.n_kept += len(kept)
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
+        results = ask(self.model, list(missing.values())) if missing else []
+        found = {
+            key: self._checked(key, request, result)
+            for (key, request), result in zip(missing.items(), results, strict=True)
+        }
+        return [kept.get(key) or found[key] for key in keys]
+
+    def _unusable(self, keys: Sequence[str]) -> dict[str, CompletionFailure]:
+        failures = self._ledger.failures(keys)
+        return {key: failure for key, failure in failures.items() if _asked_twice_for(failure)}
+
+    def _checked(self, key: str, request: LLMRequest, result: LLMResult) -> LLMResult:
+        if not isinstance(result, Completion):
+            return result
+        problem = self._check(request, result.text)
+        if problem is None:
+            return result
+        self._ledger.reject(key, problem, PROBLEMS[problem])
+        return CompletionFailure(problem, False, PROBLEMS[problem], result, result.attempts)
+
+
+def _asked_twice_for(failure: CompletionFailure) -> bool:
+    """Whether a stored failure is of the kind that a second question follows."""
+    return failure.reason == TRUNCATED or (failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason])
+
+
+def _second_questions(requests: Sequence[LLMRequest], first: Sequence[LLMResult]) -> dict[int, LLMRequest]:
+    """What to ask again, by the place of the first question."""
+    found = {
+        place: second_question(request, result)
+        for place, (request, result) in enumerate(zip(requests, first, strict=True))
+        if isinstance(result, CompletionFailure)
+    }
+    return {place: question for place, question in found.items() if question is not None}
+
+
+def _join(
+    requests: Sequence[LLMRequest],
+    first: Sequence[LLMResult],
+    seconds: dict[int, LLMRequest],
+    again: Sequence[LLMResult],
+    asking: _Asking,
+    table: Prices,
+) -> Sent:
+    results, keys = list(first), [request_key(request) for request in requests]
+    trails: list[tuple[str, ...]] = [(key,) for key in keys]
+    used = [usage([request], [result], table) for request, result in zip(requests, first, strict=True)]
+    for (place, question), result in zip(seconds.items(), again, strict=True):
+        results[place], keys[place] = result, request_key(question)
+        trails[place] = (*trails[place], keys[place])
+        used[place] += replace(usage([question], [result], table), second_questions=1)
+    return Sent(results, keys, trails, used, asking.model.reused + asking.n_kept, asking.model.sent_again)
+
+
+def usage(requests: Sequence[LLMRequest], results: Sequence[LLMResult], table: Prices) -> Usage:
+    """Tokens and cost of what was billed: answers, and failures that something came back for."""
     total = Usage()
     for request, result in zip(requests, results, strict=True):
-        if isinstance(result, Completion):
-            cost = prices().cost_usd(request.model, result)
-            total += Usage(1, result.input_tokens, result.output_tokens, cost)
-        else:
+        answer = result if isinstance(result, Completion) else result.answer
+        if answer is None:
             total += Usage(1)
+            continue
+        total += Usage(
+            requests=1,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            cost_usd=table.cost_usd(request.model, answer),
+            cached_input_tokens=answer.cached_input_tokens,
+            answers_with_prose=int(isinstance(result, Completion) and has_prose(result.text)),
+        )
     return total
 
 
-def usage_of(workspace: Workspace, keys: Sequence[str]) -> Usage:
+def usage_of(workspace: Workspace, keys: Sequence[str], table: Prices) -> Usage:
     """What requests in the ledger used, whichever run sent them."""
     if not keys:
         return Usage()
     with Ledger(workspace.ledger) as ledger:
-        rows = ledger.export(prices().cost_usd)
+        rows = ledger.export(table.cost_usd)
     rows = rows.filter(rows["request_key"].is_in(list(keys)))
     known = rows["cost_usd"].null_count() == rows["input_tokens"].null_count()
     return Usage(
@@ -114,10 +212,5 @@ def usage_of(workspace: Workspace, keys: Sequence[str]) -> Usage:
         input_tokens=int(rows["input_tokens"].sum()),
         output_tokens=int(rows["output_tokens"].sum()),
         cost_usd=float(rows["cost_usd"].sum()) if known else None,
+        cached_input_tokens=int(rows["cached_input_tokens"].sum()),
     )
-
-
-@lru_cache(maxsize=1)
-def prices() -> Prices:
-    """The dated price table that comes with Featlas."""
-    return load_prices(asset("prices.json"))

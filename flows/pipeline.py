@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from flows.budgets import budget_of
 from flows.llm import Usage, check_provider
 from flows.session import Session
+from flows.stages.publish import publish
+from labeling.errors import BudgetReached
 
 Stage = Literal["sample", "label", "score", "cluster", "report"]
 STAGES: tuple[Stage, ...] = ("sample", "label", "score", "cluster", "report")
@@ -47,28 +50,17 @@ class Outcome:
 def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     """Run the stages that are asked for, and publish a snapshot after them.
 
-    Later stages need what earlier ones wrote; `sample` is always looked at, and skipped when it is complete.
+    Later stages need what earlier ones wrote; `sample` is always looked at, and skipped when it is complete. When the
+    budget is reached, what is finished is published and BudgetReached raised.
     """
     times = StageTimes({})
     check_names(session, stages)
-    from flows.stages.sample import sample_all
-
-    samples = times.measure("sample", lambda: sample_all(session))
-    if "label" in stages:
-        from flows.stages.label import label_all
-
-        times.measure("label", lambda: label_all(session, samples))
-    if "score" in stages:
-        from flows.stages.score import score_all
-
-        times.measure("score", lambda: score_all(session, samples))
-    if "cluster" in stages:
-        from flows.stages.cluster import cluster_all
-
-        times.measure("cluster", lambda: cluster_all(session, samples))
-    from flows.stages.publish import publish
-
-    times.measure("publish", lambda: publish(session))
+    try:
+        _run_all(session, stages, times)
+    except BudgetReached as error:
+        session.budget_reached = str(error)
+        publish(session)
+        raise
     report = None
     if "report" in stages:
         from dashboards.report import write_report
@@ -85,18 +77,39 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     )
 
 
-def check_names(session: Session, stages: Sequence[Stage]) -> None:
-    """Raise UsageError for explainers, scorers and model providers that don't exist, before anything is computed."""
-    config = session.config
+def _run_all(session: Session, stages: Sequence[Stage], times: StageTimes) -> None:
+    from flows.stages.sample import sample_all
+
+    samples = times.measure("sample", lambda: sample_all(session))
     if "label" in stages:
-        from flows.stages.label import choose_explainer
+        from flows.stages.label import label_all
+
+        times.measure("label", lambda: label_all(session, samples))
+    if "score" in stages:
+        from flows.stages.score import score_all
+
+        times.measure("score", lambda: score_all(session, samples))
+    if "cluster" in stages:
+        from flows.stages.cluster import cluster_all
+
+        times.measure("cluster", lambda: cluster_all(session, samples))
+    times.measure("publish", lambda: publish(session))
+
+
+def check_names(session: Session, stages: Sequence[Stage]) -> None:
+    """Raise UsageError for explainers, scorers, model providers and prices that are not known, before any work."""
+    config = session.config
+    models: list[str | None] = []
+    if "label" in stages:
+        from flows.stages.label import choose_explainer, make_explainer
 
         check_provider(config.label.model)
         for name in config.label.explainer:
-            choose_explainer(session, name)
+            models.append(make_explainer(choose_explainer(session, name)).model)
     if "score" in stages:
         from flows.stages.judge import ScorerChoice, make_scorer
 
         check_provider(config.score.model)
         for name in config.score.scorers:
-            make_scorer(ScorerChoice(name, config.score.model))
+            models.append(make_scorer(ScorerChoice(name, config.score.model)).model)
+    budget_of(session.workspace.root, config.llm).check(model for model in models if model is not None)

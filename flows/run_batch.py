@@ -11,11 +11,12 @@ from prefect import Flow, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
+from flows.budgets import open_budget
 from flows.cluster_features import cluster_features
 from flows.label_features import label_features
 from flows.llm import Usage
 from flows.pipeline import STAGES, Outcome, Stage
-from flows.prefect_tasks import ConfigSource, ended, failed, join_outcomes
+from flows.prefect_tasks import ConfigSource, ended, failed, join_outcomes, read_config
 from flows.sample_contexts import sample_contexts
 from flows.score_labels import score_labels
 from labeling.errors import FeatlasError
@@ -36,10 +37,11 @@ def run_batch(
     """Run the stages in their order; paths are relative to the folder the flow runs in."""
     outcomes: list[Outcome] = []
     try:
-        for stage, stage_flow in STAGE_FLOWS.items():
-            if stage in stages:
-                ended_as: State[Any] = stage_flow(config, workspace, return_state=True)
-                outcomes.append(ended_as.result())
+        with open_budget(Path(workspace), read_config(config).llm):  # one for all stages
+            for stage, stage_flow in STAGE_FLOWS.items():
+                if stage in stages:
+                    ended_as: State[Any] = stage_flow(config, workspace, return_state=True)
+                    outcomes.append(ended_as.result())
         if "report" in stages:
             outcomes.append(write_report_page(workspace))
     except FeatlasError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from flows.budgets import open_budget
 from flows.llm import Usage
 from flows.progress import Progress
 from flows.shards import ShardRunner
@@ -20,7 +21,7 @@ from flows.worker_processes import WorkerProcesses
 from labeling import evidence
 from labeling.config import Config
 from labeling.cores import idle_cores
-from labeling.errors import FeatlasError
+from labeling.errors import BudgetReached, FeatlasError
 from labeling.store import Store
 from labeling.workspace import Workspace
 
@@ -48,6 +49,8 @@ class Session:
     usage: Usage = field(default_factory=Usage)
     n_reused: int = 0
     """Requests whose answer the ledger had already."""
+    budget_reached: str | None = None
+    """What to tell the user when a limit ended the run early."""
     n_sent_again: int = 0
     """Requests that a killed run had under way; they may have been paid twice."""
 
@@ -76,7 +79,8 @@ class Session:
     def record_end(self) -> None:
         """State how the run ended, as far as it went: complete, or partial with what was lost."""
         lost = ", ".join(f"{count} {reason}" for reason, count in sorted(self.failures.items()))
-        _record(self, state="partial" if self.failures else "complete", message=lost or None)
+        message = self.budget_reached or lost or None
+        _record(self, state="partial" if message else "complete", message=message)
 
     def count_failures(self, kind: str, reasons: dict[str, int]) -> None:
         """Add items that failed, such as `{"timeout": 3}`; the run then ends as partial."""
@@ -94,7 +98,7 @@ def open_session(
     Without a runner, shards that compute on the CPU are spread over worker processes.
     """
     workspace, cores = Workspace(root).create(), config.sample.threads or min(MOST_CORES, idle_cores())
-    with Store(workspace) as store, WorkerProcesses(cores) as workers:
+    with open_budget(root, config.llm), Store(workspace) as store, WorkerProcesses(cores) as workers:
         session = Session(
             workspace=workspace,
             store=store,
@@ -111,6 +115,9 @@ def open_session(
             yield session
         except KeyboardInterrupt:
             _record(session, state="interrupted")
+            raise
+        except BudgetReached:
+            session.record_end()
             raise
         except BaseException as error:
             text = str(error) if isinstance(error, FeatlasError) else type(error).__name__

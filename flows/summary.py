@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from flows.cost_summary import UnitCost, unit_costs
 from flows.pipeline import Outcome
 from labeling.snapshot import query
 from labeling.types import JSON, TAU_SHARE
@@ -42,6 +43,8 @@ class Summary:
     """Largest resident memory of this process."""
     worker_memory_mib: int
     """The same of the largest worker process; 0 without workers."""
+    costs: tuple[UnitCost, ...] = ()
+    """What a label and a score have cost, over all runs."""
 
     def as_json(self) -> dict[str, JSON]:
         outcome = self.outcome
@@ -54,6 +57,7 @@ class Summary:
             "worker_memory_mib": self.worker_memory_mib,
             "failures": outcome.failures,
             "llm": asdict(outcome.usage) | {"reused": outcome.n_reused, "sent_again": outcome.n_sent_again},
+            "costs": [asdict(cost) for cost in self.costs],
             "features": self.statuses.to_dicts(),
             "scores": self.scores.to_dicts(),
         }
@@ -95,16 +99,28 @@ class Summary:
             f"{usage.requests:,} requests to language models ({self.outcome.n_reused:,} answered earlier and not sent), "
             f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {cost}"
         )
-        again = self.outcome.n_sent_again
-        return [text] + (
-            [f"{again} were under way when an earlier run was killed and were sent again"] if again else []
-        )
+        lines = [text]
+        if usage.input_tokens:
+            lines.append(
+                f"{usage.cached_input_tokens / usage.input_tokens:.0%} of the tokens in came from prompt caches"
+            )
+        if usage.second_questions:
+            lines.append(f"{usage.second_questions:,} asked again, because the first answer could not be used")
+        if usage.answers_with_prose:
+            lines.append(f"{usage.answers_with_prose:,} answers held more than the JSON that was asked for")
+        if self.outcome.n_sent_again:
+            again = self.outcome.n_sent_again
+            lines.append(f"{again} were under way when an earlier run was killed and were sent again")
+        return [*lines, *(cost.as_text() for cost in self.costs)]
 
     def _failures(self) -> list[str]:
         if not self.outcome.failures:
             return []
         lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.outcome.failures.items()))
-        return [f"Not complete: {lost}. The same command tries these again."]
+        return [
+            f"Not complete: {lost}. The same command tries these again; with --retry-failed it also asks once more for "
+            "answers that could not be used."
+        ]
 
     def _end(self) -> list[str]:
         times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.outcome.seconds.items())
@@ -122,7 +138,8 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     """Read the main numbers back from the published snapshot."""
     place = Workspace(workspace)
     own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
-    return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers)
+    costs = tuple(unit_costs(place)) if outcome.usage.requests else ()
+    return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, costs)
 
 
 def _row_name(row: Mapping[str, Any]) -> str:

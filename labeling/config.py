@@ -92,7 +92,10 @@ class LLMConfig:
     mode: Literal["interactive", "batch"] = _key("interactive asks at once", "interactive")
     max_in_flight: int = _key("requests under way at the same time", 64, at_least=1)
     base_url: str | None = _key("any server that speaks the provider's protocol", hint="http://localhost:8000/v1")
-    max_cost: float | None = _key("stop before spending more than this, US dollars", above=0, hint=5.0)
+    max_cost: float | None = _key("stop a run before it spends more than this, US dollars", above=0, hint=5.0)
+    max_requests: int | None = _key("stop a run before it sends more requests than this", at_least=1, hint=1000)
+    prices: str | None = _key("file with prices of your own, over data/prices.json", hint="my_prices.json")
+    retry_failed: bool = _key("ask once more for answers that could not be used", False)
     timeout_seconds: float = _key("wait so long for one answer", 120.0, above=0)
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,8 @@ from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from labeling.llm._budget import Budget
 
 __all__ = ["BatchRow", "Claim", "Ledger", "LedgerModel", "LedgerSummary", "Price", "request_key"]
 
@@ -313,9 +315,10 @@ class Ledger:
 class LedgerModel:
     """A LanguageModel that asks `inner` only for what the ledger has no answer to, and stores what comes back."""
 
-    def __init__(self, inner: LanguageModel, ledger: Ledger) -> None:
+    def __init__(self, inner: LanguageModel, ledger: Ledger, budget: Budget | None = None) -> None:
         self._inner = inner
         self._ledger = ledger
+        self._budget = budget
         self.max_in_flight = inner.max_in_flight if isinstance(inner, ConnectedModel) else WORKERS
         self.reused = 0
         """Distinct requests that were answered already."""
@@ -341,7 +344,25 @@ class LedgerModel:
         return self._inner.connected() if isinstance(self._inner, ConnectedModel) else nullcontext()
 
     async def _answer(self, item: tuple[str, LLMRequest]) -> LLMResult:
-        key, request = item
+        if self._budget is None:
+            return await self._claim_and_ask(*item)
+        # Before the claim, which forgets what is known of an earlier failure.
+        reservation = await self._budget.wait_for_room(item[1])
+        billed: LLMResult | None = None
+
+        def note(result: LLMResult) -> None:
+            nonlocal billed
+            billed = result
+
+        try:
+            return await self._claim_and_ask(*item, note)
+        finally:
+            self._budget.settle(reservation, billed)
+
+    async def _claim_and_ask(
+        self, key: str, request: LLMRequest, note: Callable[[LLMResult], None] = lambda _: None
+    ) -> LLMResult:
+        """The answer, stored or new. `note` is told what came back now, which the ledger adds to earlier attempts."""
         while not (claim := self._ledger.claim(key)).granted:
             if claim.answer is not None:
                 self.reused += 1
@@ -355,6 +376,7 @@ class LedgerModel:
             # What stops the run is a refusal of the provider; after anything else an answer may be on its way.
             self._ledger.release(key, may_be_answered=not isinstance(error, FeatlasError))
             raise
+        note(result)
         return self._ledger.finish(key, result)
 
 

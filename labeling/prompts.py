@@ -42,6 +42,7 @@ _CONTROL_TOKEN = re.compile(
 _LIKE_A_MARK = re.compile(r"[<>](?=[<>])|(?<=[<>])[<>]|^[<>]|[<>]$")
 _TRUNCATED = {"max_tokens", "length", "model_context_window_exceeded"}
 _REFUSED = {"refusal", "content_filter"}
+_END_OF_THOUGHT = "</think>"
 
 
 def quote(text: str) -> str:
@@ -108,30 +109,45 @@ def strict_object(properties: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def read_object(text: str) -> dict[str, JSON] | None:
-    """Read the JSON object in an answer, or None when there is none.
+    """Read the one JSON object in an answer; None when there is none, or when there are several that differ.
 
-    Servers that ignore schemas add code fences, prose or a train of thought, so the last complete object counts.
-    A key that stands twice has the value REPEATED_KEY.
+    Servers that ignore schemas add code fences, prose or a train of thought around it. Thoughts that are marked as such
+    don't count. A key that stands twice has the value REPEATED_KEY.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=lambda _: None)
-    found: dict[str, JSON] | None = None
-    at = text.find("{")
-    while at >= 0:
-        try:
-            found, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            end = at + 1
-        at = text.find("{", end)
-    return found
+    found = _objects(text)
+    return found[0] if len(found) == 1 else None
 
 
 def unreadable(completion: Completion) -> str:
-    """Say in a fixed word why an answer holds no JSON object."""
+    """Say in a fixed word why `read_object` reads nothing in an answer."""
     if completion.stop_reason in _REFUSED:
         return "refusal"
     if completion.stop_reason in _TRUNCATED:
         return "truncated"
-    return "not_json" if completion.text.strip() else "empty"
+    return unreadable_text(completion.text)
+
+
+def unreadable_text(text: str) -> str:
+    """The same for the text of an answer that came to its end: `several_objects`, `not_json` or `empty`."""
+    if _objects(text):
+        return "several_objects"
+    return "not_json" if text.strip() else "empty"
+
+
+def _objects(text: str) -> list[dict[str, JSON]]:
+    """Complete JSON objects in a text that differ from each other, in order; none that stand inside another."""
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=lambda _: None)
+    found: list[dict[str, JSON]] = []
+    at = text.find("{", text.rfind(_END_OF_THOUGHT) + 1)
+    while at >= 0:
+        try:
+            read, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            found += [] if read in found else [read]
+        at = text.find("{", end)
+    return found
 
 
 def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:

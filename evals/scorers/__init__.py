@@ -47,6 +47,9 @@ class Scorer(Protocol):
 
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]: ...
 
+    def problem(self, request: LLMRequest, text: str) -> str | None:
+        """What is wrong with the text of an answer, one of `labeling.answers.PROBLEMS`; None when `parse` can use it."""
+
     def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
         """Do together what costs less together for many tasks; called with those that `parse` will be given."""
 

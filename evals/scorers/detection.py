@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeling.errors import UsageError
-from labeling.prompts import REPEATED_KEY, prompt_version, quote, read_object, strict_object, unreadable
+from labeling.prompts import (
+    REPEATED_KEY,
+    prompt_version,
+    quote,
+    read_object,
+    strict_object,
+    unreadable,
+    unreadable_text,
+)
 from labeling.types import JSON, CompletionFailure, Grades, IntArray, JudgeTask, Label, LLMRequest, LLMResult, Windows
 
 SYSTEM = """\
@@ -86,6 +94,18 @@ class Detection:
 
     def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
         """Nothing: each task has requests of its own."""
+
+    def problem(self, request: LLMRequest, text: str) -> str | None:
+        """Reasons: `empty`, `not_json`, `several_objects` for the whole answer; `missing`, `repeated`, `not_a_number`,
+        `out_of_range` for the first window that has no grade; `extra_items`."""
+        answer, keys = read_object(text), list(request.schema["properties"])
+        if answer is None:
+            return unreadable_text(text)
+        for key in keys:
+            grade = _read_grade(answer, key)
+            if isinstance(grade, str):
+                return grade
+        return "extra_items" if len(answer) > len(keys) else None
 
     def parse(self, task: JudgeTask, windows: Windows, results: Sequence[LLMResult]) -> Grades:
         """Reasons: that of the failed request, `refusal`, `truncated`, `empty`, `not_json` for all of its windows;

@@ -63,6 +63,10 @@ class Embedding:
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002 - protocol
         return ()
 
+    def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
+        """Nothing is asked, so nothing can be wrong."""
+        return None
+
     def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
         """Embed all texts at once: the more there are, the fuller are the forward passes."""
         rows = sorted({int(row) for task in tasks for row in task.rows})

@@ -37,6 +37,10 @@ class PatternScorer:
     def requests(self, task: JudgeTask, windows: Windows) -> tuple[LLMRequest, ...]:  # noqa: ARG002
         return ()
 
+    def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
+        """Nothing is asked, so nothing can be wrong."""
+        return None
+
     def prepare(self, tasks: Sequence[JudgeTask], windows: Windows) -> None:
         """Nothing: patterns have nothing in common."""
 

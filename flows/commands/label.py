@@ -9,6 +9,7 @@ import click
 
 from flows.commands.options import (
     config_option,
+    dry_run_option,
     find_config,
     json_option,
     override_options,
@@ -25,6 +26,7 @@ from labeling.errors import UsageError
 @workspace_option
 @override_options
 @click.option("--show-prompt", is_flag=True, help="Print the requests for the selected features; send nothing.")
+@dry_run_option
 @json_option
 @prefect_option
 def label(
@@ -32,6 +34,7 @@ def label(
     workspace: Path,
     overrides: dict[str, object],
     show_prompt: bool,
+    dry_run: bool,
     as_json: bool,
     prefect: bool | None,
 ) -> None:
@@ -45,7 +48,9 @@ def label(
         for text in render_prompts(resolved, workspace, as_json=as_json):
             click.echo(text)
         return
-    run_and_summarize(resolved, workspace, ("label",), command="label", as_json=as_json, prefect=prefect)
+    run_and_summarize(
+        resolved, workspace, ("label",), command="label", as_json=as_json, prefect=prefect, dry_run=dry_run
+    )
 
 
 def render_prompts(config: Config, workspace: Path, *, as_json: bool) -> list[str]:

@@ -33,6 +33,9 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="Config file. Default: featlas.toml here, else the config of the workspace's last run.",
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Send nothing; say what language models would be asked and what it would cost."
+)
 prefect_option = click.option(
     "--prefect/--no-prefect",
     default=None,
@@ -47,6 +50,9 @@ SHORTCUTS = {
     "base_url": ("llm.base_url",),
     "max_tokens": ("corpus.max_tokens",),
     "seed": ("sample.seed",),
+    "max_cost": ("llm.max_cost",),
+    "max_requests": ("llm.max_requests",),
+    "retry_failed": ("llm.retry_failed",),
 }
 """Options by the config keys they stand for."""
 
@@ -63,6 +69,9 @@ def override_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--base-url", help="A server that speaks the provider's protocol.")
     @click.option("--max-tokens", type=int, help="Tokens of the corpus to read.")
     @click.option("--seed", type=int, help="Seed of every random choice.")
+    @click.option("--max-cost", type=float, help="US dollars that this run may spend on language models; exit code 4.")
+    @click.option("--max-requests", type=int, help="Requests to language models that this run may send; exit code 4.")
+    @click.option("--retry-failed", is_flag=True, default=None, help="Ask again for answers that could not be used.")
     @click.option("--set", "keys", multiple=True, metavar="KEY=VALUE", help="Any config key, such as sample.panel=800.")
     @wraps(command)
     def with_overrides(*args: Any, keys: tuple[str, ...], **options: Any) -> Any:
@@ -90,7 +99,8 @@ def find_config(path: Path | None, workspace: Path, overrides: dict[str, object]
                 f"There is no config: no --config, no {CONFIG_FILE} in this folder, and no run in {workspace}. "
                 "`featlas init` writes a config file to start from; `featlas demo` needs none."
             )
-        return restore_config(last, environment=os.environ, overrides=overrides)
+        # asking again is for the run that was told to, not for those after it
+        return restore_config(last, environment=os.environ, overrides={"llm.retry_failed": False, **overrides})
     return load_config(path or CONFIG_FILE, environment=os.environ, overrides=overrides)
 
 

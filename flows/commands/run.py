@@ -11,6 +11,7 @@ import click
 
 from flows.commands.options import (
     config_option,
+    dry_run_option,
     find_config,
     json_option,
     override_options,
@@ -27,9 +28,22 @@ LLM_DEMO_FEATURES = "0-19"
 
 
 def run_and_summarize(
-    config: Config, workspace: Path, stages: Sequence[Stage], *, command: str, as_json: bool, prefect: bool | None
+    config: Config,
+    workspace: Path,
+    stages: Sequence[Stage],
+    *,
+    command: str,
+    as_json: bool,
+    prefect: bool | None,
+    dry_run: bool = False,
 ) -> None:
-    """Run stages, print what came out, and exit with 3 when some items failed."""
+    """Run stages, print what came out, and exit with 3 when some items failed. A dry run prints what it would cost."""
+    if dry_run:
+        from flows.commands.dry_run import estimate_run
+
+        estimated = estimate_run(config, workspace, stages)
+        click.echo(json.dumps(estimated.as_json(), indent=2) if as_json else estimated.as_text())
+        return
     from flows.summary import summarize
 
     if use_prefect(prefect):
@@ -52,9 +66,10 @@ def run_and_summarize(
 @click.command()
 @workspace_option
 @override_options
+@dry_run_option
 @json_option
 @prefect_option
-def demo(workspace: Path, overrides: dict[str, object], as_json: bool, prefect: bool | None) -> None:
+def demo(workspace: Path, overrides: dict[str, object], dry_run: bool, as_json: bool, prefect: bool | None) -> None:
     """Label, score and cluster the features of a real model.
 
     Three layers of all-MiniLM-L6-v2 read the Python standard library; a dictionary of 2,048 features and a control
@@ -70,6 +85,7 @@ def demo(workspace: Path, overrides: dict[str, object], as_json: bool, prefect: 
         command="demo",
         as_json=as_json,
         prefect=prefect,
+        dry_run=dry_run,
     )
 
 
@@ -91,10 +107,16 @@ def _stage_command(name: str, stages: Sequence[Stage], text: str) -> click.Comma
     @config_option
     @workspace_option
     @override_options
+    @dry_run_option
     @json_option
     @prefect_option
     def command(
-        config: Path | None, workspace: Path, overrides: dict[str, object], as_json: bool, prefect: bool | None
+        config: Path | None,
+        workspace: Path,
+        overrides: dict[str, object],
+        dry_run: bool,
+        as_json: bool,
+        prefect: bool | None,
     ) -> None:
         run_and_summarize(
             find_config(config, workspace, overrides),
@@ -103,6 +125,7 @@ def _stage_command(name: str, stages: Sequence[Stage], text: str) -> click.Comma
             command=name,
             as_json=as_json,
             prefect=prefect,
+            dry_run=dry_run,
         )
 
     return command

@@ -21,7 +21,7 @@ import polars as pl
 from evals import scorers
 from evals.calibration import Curve
 from evals.scorers import Scorer
-from flows.llm import LLMSettings, Usage, send, usage
+from flows.llm import LLMSettings, Usage, send
 from labeling import evidence
 from labeling.feature_evidence import read_contexts
 from labeling.identity import identify
@@ -76,7 +76,7 @@ class JudgeResult:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class AskedLabel:
     """One label to be judged on one feature's windows, with the requests that ask."""
 
     row: dict[str, Any]
@@ -88,7 +88,7 @@ class _Asked:
 class _Judged:
     """One label with the answers about it."""
 
-    asked: _Asked
+    asked: AskedLabel
     grades: Grades
     keys: Sequence[str]
     """Keys of the requests that asked."""
@@ -117,11 +117,11 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
     windows = split_windows(job.root, job.corpus_id, "score")
     panel = _panel(workspace, job.sample_id, windows) if scorer.uses_panel else np.zeros(0, np.int64)
     asked = [
-        _ask(row, contexts, panel, scorer, windows, job.epoch)
+        ask_about(row, contexts, panel, scorer, windows, job.epoch)
         for row, contexts in _labels_with_contexts(job, "score", windows)
     ]
     requests = [request for item in asked for request in item.requests]
-    sent = send(job.root, requests, job.llm)
+    sent = send(job.root, requests, job.llm, scorer.problem)
     scorer.prepare([item.task for item in asked], windows)
     judged, lost, place = list[_Judged](), Counter[str](), 0
     for item in asked:
@@ -132,8 +132,8 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         lost.update(reason for reason in grades.reasons if reason is not None)
     frame = pl.concat([_judged_before(job), _judgments(job, judged, windows)])
     evidence.write_shard(workspace, "judgments", job.group, job.shard, frame)
-    once = {key: place for place, key in enumerate(sent.keys)}.values()  # two controls can ask the same question
-    spent = usage([requests[place] for place in once], [sent.results[place] for place in once])
+    once = dict(zip(sent.asked, sent.usage, strict=True))  # two controls can ask the same question
+    spent = sum(once.values(), Usage())
     return JudgeResult(len(frame), dict(lost), spent, sent.n_reused, sent.n_sent_again)
 
 
@@ -174,9 +174,10 @@ def _panel(workspace: Workspace, sample_id: str, windows: Windows) -> IntArray:
     return windows.rows_of(panel["window_id"].to_numpy())
 
 
-def _ask(
+def ask_about(
     row: dict[str, Any], contexts: Contexts, panel: IntArray, scorer: Scorer, windows: Windows, epoch: int
-) -> _Asked:
+) -> AskedLabel:
+    """The windows that one label is judged on, and the requests that ask about them."""
     own_panel = panel if row["control"] is None else panel[:0]  # controls are about the balanced metrics only
     rows = np.unique(np.concatenate([contexts.row, own_panel]))
     seed = int(identify("judge order", feature=row["feature"], epoch=epoch), 16)
@@ -184,7 +185,7 @@ def _ask(
     activations = np.zeros((len(rows), windows.width), dtype=np.float32)
     activations[np.searchsorted(rows, contexts.row)] = contexts.activations
     task = JudgeTask(row["feature"], read_label(row), rows[order], activations[order], seed % 2**32, epoch)
-    return _Asked(row, task, tuple(replace(r, repeat=epoch) for r in scorer.requests(task, windows)))
+    return AskedLabel(row, task, tuple(replace(r, repeat=epoch) for r in scorer.requests(task, windows)))
 
 
 def read_label(row: dict[str, Any]) -> Label | None:
@@ -236,7 +237,7 @@ def grade_select(job: JudgeShard) -> pl.DataFrame:
     scorer, windows = make_scorer(job.scorer), split_windows(job.root, job.corpus_id, "select")
     no_panel = np.zeros(0, np.int64)
     tasks = [
-        _ask(row, contexts, no_panel, scorer, windows, job.epoch).task
+        ask_about(row, contexts, no_panel, scorer, windows, job.epoch).task
         for row, contexts in _labels_with_contexts(job, "select", windows)
         if row["control"] is None
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.llm import LLMSettings, Usage, llm_settings, send, usage
+from flows.llm import LLMSettings, Usage, llm_settings, send
 from flows.session import Session
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
@@ -97,10 +97,7 @@ def _read_prompt(path: str | None) -> str | None:
 
 def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, repeat: int) -> None:
     store, explainer = session.store, make_explainer(choice)
-    features = select_features(session, sample, session.config.label.features)
-    stored = store.read("explanations", sample_id=sample.sample_id, state="labeled")
-    labeled = set(stored["explanation_id"].to_list())
-    wanted = [f for f in features if explanation_id(f, explainer, repeat) not in labeled]
+    wanted = features_to_label(session, sample, explainer, repeat)
     jobs = [
         LabelShard(
             root=session.workspace.root,
@@ -128,6 +125,14 @@ def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, rep
         )
 
 
+def features_to_label(session: Session, sample: Sample, explainer: Explainer, repeat: int) -> list[FeatureInfo]:
+    """Selected features that have no label yet from the same explainer, model, prompt and evidence."""
+    features = select_features(session, sample, session.config.label.features)
+    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    labeled = set(stored["explanation_id"].to_list())
+    return [f for f in features if explanation_id(f, explainer, repeat) not in labeled]
+
+
 def explanation_id(feature: FeatureInfo, explainer: Explainer, repeat: int) -> str:
     """Identity of an explanation: everything that could change its text."""
     return identify(
@@ -147,14 +152,15 @@ def label_shard(job: LabelShard) -> LabelShardResult:
     explainer = make_explainer(job.explainer)
     asked = [(e, explainer.requests(e)) for e in gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)]
     requests = [_repeated(request, job.repeat) for _, some in asked for request in some]
-    sent = send(job.root, requests, job.llm)
+    sent = send(job.root, requests, job.llm, explainer.problem)
     rows, total, place = [], Usage(), 0
     for item, some in asked:
         span = slice(place, place + len(some))
         place += len(some)
-        spent = usage(requests[span], sent.results[span])
+        spent = sum(sent.usage[span], Usage())
         total += spent
-        rows.append(_row(item, explainer, job.repeat, sent.results[span], sent.keys[span], spent))
+        keys = [key for keys in sent.asked[span] for key in keys]
+        rows.append(_row(item, explainer, job.repeat, sent.results[span], keys, spent))
     return LabelShardResult(pl.DataFrame(rows, schema=EXPLANATION_TYPES), total, sent.n_reused, sent.n_sent_again)
 
 

@@ -44,9 +44,28 @@ def prepare_corpus(session: Session, source: FeatureSource, *, max_tokens: int) 
 
     Raise FeatlasError when the corpus is empty or too small to give every split a window.
     """
-    settings = session.config.sample
+    corpus = _open_corpus(session)
+    corpus_id = _corpus_id(session, corpus, source, max_tokens)
+    if not session.store.shard_done("corpus", corpus_id, 0):
+        _write_corpus(session, corpus, source, corpus_id=corpus_id, max_tokens=max_tokens)
+    return _read_back(session, corpus_id, corpus.name)
+
+
+def find_corpus(session: Session, source: FeatureSource, *, max_tokens: int) -> PreparedCorpus | None:
+    """The corpus if it is prepared already, else None."""
+    corpus = _open_corpus(session)
+    corpus_id = _corpus_id(session, corpus, source, max_tokens)
+    return _read_back(session, corpus_id, corpus.name) if session.store.shard_done("corpus", corpus_id, 0) else None
+
+
+def _open_corpus(session: Session) -> Corpus:
     corpus: Corpus = create(corpora, session.config.corpus.source, kind="corpus", path=session.config.corpus.path)
-    corpus_id = identify(
+    return corpus
+
+
+def _corpus_id(session: Session, corpus: Corpus, source: FeatureSource, max_tokens: int) -> str:
+    settings = session.config.sample
+    return identify(
         "corpus",
         fingerprint=corpus.fingerprint,
         tokenizer=source.tokenizer_id,
@@ -55,9 +74,6 @@ def prepare_corpus(session: Session, source: FeatureSource, *, max_tokens: int) 
         shard_tokens=settings.shard_tokens,
         seed=settings.seed,
     )
-    if not session.store.shard_done("corpus", corpus_id, 0):
-        _write_corpus(session, corpus, source, corpus_id=corpus_id, max_tokens=max_tokens)
-    return _read_back(session, corpus_id, corpus.name)
 
 
 def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, corpus_id: str, max_tokens: int) -> None:

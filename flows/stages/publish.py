@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.llm import prices
+from flows.budgets import prices
 from flows.session import Session
 from labeling.ledger import Ledger
 
@@ -13,5 +13,5 @@ def publish(session: Session) -> None:
     requests = None
     if session.workspace.ledger.exists():
         with Ledger(session.workspace.ledger) as ledger:
-            requests = ledger.export(prices().cost_usd)
+            requests = ledger.export(prices(session.config.llm.prices).cost_usd)
     session.store.publish(requests)

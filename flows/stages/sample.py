@@ -17,7 +17,7 @@ import torch
 from flows.session import Session
 from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
 from flows.stages.choose_contexts import FEATURES_PER_SHARD, ContextShard, context_shard
-from flows.stages.prepare_corpus import PreparedCorpus, prepare_corpus
+from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
 from flows.stages.sampler_files import codes_file, directions_file, load_state, state_file
 from labeling import evidence
 from labeling.codes import Codes, save_codes
@@ -68,6 +68,20 @@ def sample_all(session: Session) -> list[Sample]:
     if session.workers is not None:
         session.workers.close()  # they hold models too
     return samples
+
+
+def find_samples(session: Session) -> list[Sample]:
+    """The samples of the config that are complete; nothing is computed but what tells them apart."""
+    groups = group_feature_sets(session.config, threads=1)
+    found: list[Sample] = []
+    for group in groups:
+        source = open_source(group)
+        corpus = find_corpus(session, source, max_tokens=group.max_tokens)
+        if corpus is not None:
+            samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
+            found += [sample for sample in samples if session.store.shard_done("sample", sample.sample_id, 0)]
+    close_sources()
+    return found
 
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:

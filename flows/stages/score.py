@@ -13,6 +13,7 @@ from evals.calibration import CalibrationError, Curve, fit_curve
 from evals.joined import join_tables
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
+from flows.budgets import prices
 from flows.llm import llm_settings, usage_of
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
@@ -200,7 +201,7 @@ def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.
         tables.setdefault(control, []).append(table)
     for control, parts in tables.items():
         own = labels.filter(pl.col("control").eq_missing(control))
-        used = usage_of(session.workspace, _request_keys(session, judging, own))
+        used = usage_of(session.workspace, _request_keys(session, judging, own), prices(session.config.llm.prices))
         groups = group_rows(judging, join_tables(parts), used, control=control, run_id=session.run_id)
         session.store.save("score_groups", groups)
 

@@ -34,5 +34,8 @@ class Explainer(Protocol):
     def requests(self, evidence: Evidence) -> tuple[LLMRequest, ...]:
         """Empty when it works offline, or when there is nothing to show."""
 
+    def problem(self, request: LLMRequest, text: str) -> str | None:
+        """What is wrong with the text of an answer, one of `labeling.answers.PROBLEMS`; None when `parse` can use it."""
+
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:
         """`results` has one entry a request, in order. A failed request becomes NoLabel, never a default label."""

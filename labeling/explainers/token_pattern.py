@@ -60,6 +60,10 @@ class TokenPattern:
     def requests(self, evidence: Evidence) -> tuple[LLMRequest, ...]:  # noqa: ARG002
         return ()
 
+    def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
+        """Nothing is asked, so nothing can be wrong."""
+        return None
+
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:  # noqa: ARG002
         firing = read_firing(evidence)
         if not len(firing.token):

@@ -23,6 +23,7 @@ from labeling.prompts import (
     read_object,
     strict_object,
     unreadable,
+    unreadable_text,
 )
 from labeling.types import (
     HARD,
@@ -125,14 +126,19 @@ class TopAndRandom:
             ),
         )
 
+    def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
+        """Reasons: `empty`, `not_json`, `several_objects`, `wrong_shape`, `empty_label`, `label_too_long`."""
+        answer = read_object(text)
+        said = _read_label(answer, text) if answer is not None else NoLabel(unreadable_text(text))
+        return said.reason if isinstance(said, NoLabel) else None
+
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:  # noqa: ARG002 - protocol
-        """Reasons: that of the failed request, `no_evidence`, `refusal`, `truncated`, `empty`, `not_json`,
-        `wrong_shape`, `empty_label`, `label_too_long`."""
+        """Reasons: that of the failed request, `no_evidence`, `refusal`, `truncated`, and those of `problem`."""
         if not results:
             return NoLabel("no_evidence")
         (result,) = results
         if isinstance(result, CompletionFailure):
-            return NoLabel(result.reason, raw=result.detail or None)
+            return NoLabel(result.reason, raw=result.answer.text if result.answer else result.detail or None)
         answer = read_object(result.text)
         if answer is None:
             return NoLabel(unreadable(result), raw=result.text)

@@ -1,8 +1,12 @@
-"""What an answer costs, from a dated table of prices. A model that is not in the table has no known cost, never 0."""
+"""What an answer costs, from a dated table of prices. A model that is not in the table has no known cost, never 0.
+
+A second table, the user's own, stands over the first: its entries win, and it may name models that the first lacks.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,9 +35,17 @@ class Prices:
     """Day of the table, YYYY-MM-DD."""
     models: Mapping[str, ModelPrice]
 
+    def price_of(self, model: str) -> ModelPrice | None:
+        """Price of `provider/model`; None when it is not known."""
+        return self.models.get(model) or self.models.get(SNAPSHOT_DATE.sub("", model))
+
+    def with_own(self, own: Prices) -> Prices:
+        """This table with the entries of another one over it."""
+        return Prices(self.as_of, {**self.models, **own.models})
+
     def cost_usd(self, model: str, completion: Completion) -> float | None:
         """US dollars for an answer of `provider/model`; None when the price is not known."""
-        price = self.models.get(model) or self.models.get(SNAPSHOT_DATE.sub("", model))
+        price = self.price_of(model)
         if price is None:
             return None
         plain = completion.input_tokens - completion.cached_input_tokens - completion.cache_write_input_tokens
@@ -61,10 +73,16 @@ def load_prices(path: Path) -> Prices:
 
 def _model_price(entry: Mapping[str, float]) -> ModelPrice:
     """Without a price of its own, a cached token costs what any other does."""
-    plain = float(entry["input"])
+    plain = _dollars(entry["input"])
     return ModelPrice(
         input=plain,
-        output=float(entry["output"]),
-        cached_input=float(entry.get("cached_input", plain)),
-        cache_write=float(entry.get("cache_write", plain)),
+        output=_dollars(entry["output"]),
+        cached_input=_dollars(entry.get("cached_input", plain)),
+        cache_write=_dollars(entry.get("cache_write", plain)),
     )
+
+
+def _dollars(value: float) -> float:
+    if isinstance(value, bool) or not 0 <= float(value) < math.inf:
+        raise ValueError(f"{value!r} is no price; allowed: 0 or more")
+    return float(value)

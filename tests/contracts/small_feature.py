@@ -39,7 +39,11 @@ def feature_task(label: Label | None) -> tuple[JudgeTask, Windows]:
 
 def answer(request: LLMRequest) -> LLMResult:
     """The dullest answer that the request's schema allows."""
-    return Completion(json.dumps(_dull(request.schema)), "end_turn", 10, 0, 10, 0.1)
+    return Completion(answer_text(request), "end_turn", 10, 0, 10, 0.1)
+
+
+def answer_text(request: LLMRequest) -> str:
+    return json.dumps(_dull(request.schema))
 
 
 def objects_in(schema: JSON) -> Iterator[JSON]:

@@ -13,10 +13,11 @@ import pytest
 
 import labeling.explainers
 from labeling import registry
+from labeling.answers import PROBLEMS
 from labeling.explainers import Explainer
 from labeling.types import Completion, CompletionFailure, Evidence, Label, LLMResult, NoLabel
 from tests.builders import evidence_of
-from tests.contracts.small_feature import SCHEMA_KEYWORDS, answer, feature_evidence, objects_in
+from tests.contracts.small_feature import SCHEMA_KEYWORDS, answer, answer_text, feature_evidence, objects_in
 
 MODEL = "scripted/x"
 
@@ -104,6 +105,16 @@ def test_a_request_that_went_wrong_gives_no_label_with_a_reason(explainer: Expla
     made = explainer.parse(evidence, results)
     assert isinstance(made, NoLabel)
     assert made.reason == "timeout" if isinstance(bad, CompletionFailure) else made.reason
+
+
+def test_it_names_the_problem_of_exactly_those_answers_that_give_no_label(explainer: Explainer) -> None:
+    evidence = feature_evidence()
+    for request in explainer.requests(evidence):
+        for text in ("", "{}", "so", "[1]", "{} {}", answer_text(request)):
+            made = explainer.parse(evidence, [Completion(text, "stop", 1, 0, 1, 0.0)])
+            problem = explainer.problem(request, text)
+            assert (problem is None) == isinstance(made, Label)
+            assert problem is None or problem in PROBLEMS
 
 
 def test_a_feature_without_contexts_gets_no_label(explainer: Explainer) -> None:

@@ -14,10 +14,12 @@ import evals.scorers
 import labeling.explainers
 from evals.scorers import Scorer
 from labeling import registry
+from labeling.answers import PROBLEMS
 from labeling.types import Completion, CompletionFailure, Grades, JudgeTask, Label, LLMResult, Windows
 from tests.contracts.small_feature import (
     SCHEMA_KEYWORDS,
     answer,
+    answer_text,
     feature_evidence,
     feature_task,
     objects_in,
@@ -125,6 +127,18 @@ def test_requests_that_went_wrong_leave_no_grades_but_reasons(scorer: Scorer, ba
     grades = scorer.parse(task, windows, results)
     assert np.isnan(grades.values).all()
     assert all(grades.reasons)
+
+
+def test_it_names_the_problem_of_answers_that_leave_windows_without_a_grade(scorer: Scorer) -> None:
+    task, windows = accepted_task(scorer)
+    for place, request in enumerate(requests := scorer.requests(task, windows)):
+        for text in ("", "{}", "so", "[1]", answer_text(request)):
+            results = [Completion(text, "stop", 1, 0, 1, 0.0) for _ in requests]
+            mine = [n == place for n in scorer.parse(task, windows, results).request]
+            lost = np.isnan(scorer.parse(task, windows, results).values[mine]).any()
+            problem = scorer.problem(request, text)
+            assert (problem is not None) == lost
+            assert problem is None or problem in PROBLEMS
 
 
 def test_one_lost_request_leaves_the_others_grades(scorer: Scorer) -> None:

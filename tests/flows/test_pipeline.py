@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flows.fake_provider import LoopbackProvider
 from labeling.types import CONTROLS
 from tests.flows.mini import CONTROL_SET, FEATURE_SET, MODEL, Mini, Ran, differing, featlas, judge, tables
-from tests.loopback_provider import LoopbackProvider
 
 LABELS = [
     "feature_set",

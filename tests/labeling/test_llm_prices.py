@@ -33,7 +33,23 @@ def test_the_committed_table_is_readable_and_dated() -> None:
     assert all(price.cached_input <= price.input <= price.output for price in prices.models.values())
 
 
-@pytest.mark.parametrize("text", ["{", '{"models": {}}', '{"as_of": "", "models": {"a/b": {"input": 1}}}', "[]"])
+def test_prices_of_the_user_s_own_win_and_add_models() -> None:
+    own = Prices("2026-01-01", {"openai/mine": ModelPrice(0, 0, 0, 0), "openai/tiny": ModelPrice(1, 1, 1, 1)})
+    both = PRICES.with_own(own)
+    assert both.cost_usd("openai/mine", ANSWER) == 0.0
+    assert both.cost_usd("openai/tiny", ANSWER) == pytest.approx(1.05)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '{"models": {}}',
+        '{"as_of": "", "models": {"a/b": {"input": 1}}}',
+        '{"as_of": "", "models": {"a/b": {"input": 1, "output": -1}}}',
+        "[]",
+    ],
+)
 def test_a_table_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     path.write_text(text)

@@ -123,7 +123,10 @@ def test_levels_are_rounded_up(activation: float, expected: int) -> None:
     [
         ('{"a": 1}', {"a": 1}),
         ('```json\n{"a": 1}\n```', {"a": 1}),
-        ('Perhaps {"a": 5}? No.\n{"a": {"b": 1}} That is it.', {"a": {"b": 1}}),
+        ('Here it is.\n{"a": {"b": 1}} That is it.', {"a": {"b": 1}}),
+        ('{"a": 1} Again: {"a": 1}', {"a": 1}),
+        ('<think>Perhaps {"a": 5}? No.</think>{"a": 1}', {"a": 1}),
+        ('Perhaps {"a": 5}? No.\n{"a": 6}', None),
         ('{"a": 1, "a": 1}', {"a": REPEATED_KEY}),
         ('{"a": NaN}', {"a": None}),
         ('{"a": 1', None),
@@ -133,7 +136,7 @@ def test_levels_are_rounded_up(activation: float, expected: int) -> None:
         ('{"a": ' + "9" * 5000 + "}", None),
     ],
 )
-def test_the_last_complete_object_of_an_answer_is_read(answer: str, expected: object) -> None:
+def test_the_one_object_of_an_answer_is_read(answer: str, expected: object) -> None:
     assert read_object(answer) == expected
 
 
@@ -141,6 +144,7 @@ def test_the_last_complete_object_of_an_answer_is_read(answer: str, expected: ob
     ("text", "stop_reason", "reason"),
     [
         ("I think", "end_turn", "not_json"),
+        ('{"a": 1} or {"a": 2}', "end_turn", "several_objects"),
         (" ", "stop", "empty"),
         ('{"a', "max_tokens", "truncated"),
         ('{"a', "length", "truncated"),

@@ -1,0 +1,221 @@
+"""What a run would ask language models, and what that would cost: renders a sample of the real prompts, sends nothing.
+
+Up to 20 features are drawn at random for each thing that is asked, and their requests written exactly as a run would
+write them; what the ledger has answered already is left out. Tokens are characters / 4, corrected by what earlier
+answers of the same model were billed. It needs no key and connects to nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import polars as pl
+
+from evals.scorers import Scorer
+from flows.budgets import prices
+from flows.session import Session
+from flows.stages.billed import Billed, billed_before
+from flows.stages.judge import ScorerChoice, ask_about, make_scorer, split_windows
+from flows.stages.label import choose_explainer, features_to_label, gather_evidence, make_explainer
+from flows.stages.sample import Sample
+from flows.stages.select_features import select_features
+from labeling import evidence
+from labeling.explainers import Explainer
+from labeling.feature_evidence import read_contexts
+from labeling.ledger import Ledger, request_key
+from labeling.types import CONTROLS, Completion, FeatureInfo, LLMRequest
+
+FEATURES_RENDERED = 20
+LABEL_CONTROLS = len(CONTROLS) - 1
+"""Controls whose label is judged on a feature's own windows; random weights are a feature set of their own."""
+TYPICAL_LABEL = "x" * 60
+"""Stands for a label that is not written yet, where no label of the explainer is known."""
+LABEL_OUTPUT_TOKENS = 80
+GRADE_OUTPUT_TOKENS = 6
+"""Of an answer, where the ledger has seen none; a grade is one window's."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A total over all features, with the standard error of having rendered only some of them."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one explainer or scorer would ask about one feature set."""
+
+    stage: str
+    """`label` or `score`."""
+    feature_set: str
+    name: str
+    """Explainer, or scorer with the explainer whose labels it judges."""
+    model: str
+    features: int
+    rendered: int
+    requests: Figure
+    prompt_tokens: Figure
+    output_tokens: Figure
+    cost_usd: Figure | None
+    """None when the price of the model is not known."""
+    billed_per_estimated: float | None
+    """Billed prompt tokens over characters / 4 in earlier answers, by which tokens are corrected; None without any."""
+    n_billed: int
+    """Earlier answers behind it."""
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Requests of one feature that are not answered yet, times how often they would be asked."""
+
+    requests: Sequence[LLMRequest]
+    times: float
+
+
+def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str]) -> list[Estimate]:
+    """One entry for each explainer and scorer that asks a language model, and each feature set."""
+    found: list[Estimate] = []
+    for sample in samples:
+        for name in session.config.label.explainer:
+            explainer = make_explainer(choose_explainer(session, name))
+            if "label" in stages and explainer.model is not None:
+                found.append(_labels(session, sample, explainer, explainer.model))
+            for scorer in _asking_scorers(session) if "score" in stages else []:
+                found.append(_scores(session, sample, explainer, scorer))
+    return found
+
+
+def _asking_scorers(session: Session) -> list[Scorer]:
+    score = session.config.score
+    scorers = [make_scorer(ScorerChoice(name, score.model)) for name in score.scorers]
+    return [scorer for scorer in scorers if scorer.model is not None]
+
+
+def _labels(session: Session, sample: Sample, explainer: Explainer, model: str) -> Estimate:
+    wanted = features_to_label(session, sample, explainer, repeat=0)
+
+    def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
+        gathered = gather_evidence(session.workspace.root, sample.sample_id, sample.corpus.corpus_id, features)
+        return [_Asking(explainer.requests(item), session.config.label.repeats) for item in gathered]
+
+    return _extrapolate(session, sample, wanted, render, stage="label", name=explainer.name, model=model)
+
+
+def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scorer) -> Estimate:
+    selected = select_features(session, sample, session.config.score.features)
+    labels = session.store.read(
+        "explanations",
+        sample_id=sample.sample_id,
+        explainer=explainer.name,
+        explainer_model=explainer.model,
+        prompt_version=explainer.prompt_version,
+        repeat=0,
+        state="labeled",
+    )
+    texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
+    times = 1.0 + _controls_per_feature(session, sample, len(selected))
+
+    def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
+        windows = split_windows(session.workspace.root, sample.corpus.corpus_id, "score")
+        frame = (
+            evidence.scan(session.workspace, "contexts", sample.sample_id)
+            .filter((pl.col("split") == "score") & pl.col("feature").is_in([f.feature for f in features]))
+            .collect()
+        )
+        asked = []
+        for feature, contexts in read_contexts(frame, windows).items():
+            text = texts.get(feature, _typical_label(texts))
+            row = {"feature": feature, "control": None, "explanation_id": None, "text": text, "pattern": None}
+            panel = np.zeros(0, np.int64)
+            asked.append(_Asking(ask_about(row, contexts, panel, scorer, windows, epoch=0).requests, times))
+        return asked
+
+    name = f"{scorer.name} of {explainer.name}"
+    return _extrapolate(session, sample, selected, render, stage="score", name=name, model=scorer.model or "")
+
+
+def _controls_per_feature(session: Session, sample: Sample, n_features: int) -> float:
+    if not session.config.score.controls or sample.feature_set.control_for is not None or not n_features:
+        return 0.0
+    return LABEL_CONTROLS * min(1.0, session.config.score.control_features / n_features)
+
+
+def _typical_label(known: dict[int, str]) -> str:
+    return "x" * round(median(len(text) for text in known.values())) if known else TYPICAL_LABEL
+
+
+def _extrapolate(
+    session: Session,
+    sample: Sample,
+    features: Sequence[FeatureInfo],
+    render: Callable[[Sequence[FeatureInfo]], list[_Asking]],
+    *,
+    stage: str,
+    name: str,
+    model: str,
+) -> Estimate:
+    order = np.random.default_rng(session.config.sample.seed).permutation(len(features))[:FEATURES_RENDERED]
+    chosen = [features[place] for place in np.sort(order)]
+    asked = _unanswered(session, render(chosen)) if chosen else []
+    seen = billed_before(session.workspace, model, stage)
+    rows = np.array([_row(item, seen, session, model) for item in asked], dtype=float).reshape(-1, 4)
+    requests, read, written, cost = (_total(rows[:, column], len(features)) for column in range(4))
+    known = prices(session.config.llm.prices).price_of(model) is not None
+    return Estimate(
+        stage=stage,
+        feature_set=sample.feature_set.name,
+        name=name,
+        model=model,
+        features=len(features),
+        rendered=len(asked),
+        requests=requests,
+        prompt_tokens=read,
+        output_tokens=written,
+        cost_usd=cost if known else None,
+        billed_per_estimated=seen.ratio,
+        n_billed=seen.n_answers,
+    )
+
+
+def _unanswered(session: Session, asked: Sequence[_Asking]) -> list[_Asking]:
+    """Leave out what the ledger has an answer to."""
+    if not session.workspace.ledger.exists():
+        return list(asked)
+    with Ledger(session.workspace.ledger) as ledger:
+        answered = ledger.answers([request_key(request) for item in asked for request in item.requests])
+    return [
+        _Asking([request for request in item.requests if request_key(request) not in answered], item.times)
+        for item in asked
+    ]
+
+
+def _row(item: _Asking, seen: Billed, session: Session, model: str) -> tuple[float, float, float, float]:
+    """Requests, prompt tokens, output tokens and US dollars of one feature."""
+    read = sum((len(request.system) + len(request.user)) / 4 for request in item.requests) * (seen.ratio or 1.0)
+    written = sum(seen.output_tokens or _typical_output(request) for request in item.requests)
+    cached = round(read * seen.cached_share)
+    cost = prices(session.config.llm.prices).cost_usd(
+        model, Completion("", "", round(read), cached, round(written), latency_seconds=0.0)
+    )
+    return tuple(item.times * value for value in (len(item.requests), read, written, cost or 0.0))  # type: ignore[return-value]
+
+
+def _typical_output(request: LLMRequest) -> int:
+    if request.purpose == "label":
+        return LABEL_OUTPUT_TOKENS
+    return GRADE_OUTPUT_TOKENS * len(request.schema["properties"])
+
+
+def _total(values: np.ndarray, n_features: int) -> Figure:
+    """Mean times features; the error is that of a simple random sample without replacement."""
+    n = len(values)
+    if n == 0:
+        return Figure(0.0, 0.0)
+    error = 0.0 if n < 2 else float(values.std(ddof=1)) * math.sqrt(max(0.0, 1 - n / n_features) / n)
+    return Figure(float(values.mean()) * n_features, error * n_features)
