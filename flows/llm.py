@@ -16,7 +16,9 @@ from labeling.config import Config, LLMConfig
 from labeling.errors import BudgetReached, unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.llm import ask, connect
+from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._prices import Prices
+from labeling.llm._rate import RateLimits
 from labeling.registry import names
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
@@ -76,6 +78,12 @@ def llm_settings(config: Config) -> LLMSettings:
     return config.llm
 
 
+def retry_policy(settings: LLMSettings) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds
+    )
+
+
 def check_provider(model: str | None) -> None:
     """Raise UsageError when the provider of `provider/model` is not known. Needs no key and connects to nothing."""
     provider = (model or "").partition("/")[0]
@@ -96,6 +104,8 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
         base_url=settings.base_url,
         max_in_flight=settings.max_in_flight,
         timeout_seconds=settings.timeout_seconds,
+        retry=retry_policy(settings),
+        limits=RateLimits(settings.requests_per_minute, settings.tokens_per_minute),
     )
     budget = budget_of(root, settings)
     with Ledger(Workspace(root).ledger) as ledger:

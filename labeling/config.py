@@ -97,6 +97,10 @@ class LLMConfig:
     prices: str | None = _key("file with prices of your own, over data/prices.json", hint="my_prices.json")
     retry_failed: bool = _key("ask once more for answers that could not be used", False)
     timeout_seconds: float = _key("wait so long for one answer", 120.0, above=0)
+    requests_per_minute: float | None = _key("send no more; left out: what the provider says", above=0, hint=600.0)
+    tokens_per_minute: float | None = _key("likewise, input and output together", above=0, hint=200_000.0)
+    max_retry_after_seconds: float = _key("pause no longer, whatever the server asks for", 120.0, above=0)
+    max_attempts: int = _key("times a request is sent before it counts as failed", 8, at_least=1)
 
 
 @dataclass(frozen=True)

@@ -327,17 +327,18 @@ class LedgerModel:
         """Of `sent`, those that were under way when an earlier process died."""
 
     async def complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
-        keys = self._ledger.register(requests)
-        distinct = dict(zip(keys, requests, strict=True))
-        stored = self._ledger.answers(distinct)
-        self.reused += len(stored)
-        missing = [(key, request) for key, request in distinct.items() if key not in stored]
-        results: dict[str, LLMResult] = {**stored}
-        if missing:
+        """Requests are taken from the sequence and registered block by block, when their turn comes."""
+        ahead = _Ahead(self._ledger, requests)
+
+        async def answer(index: int) -> LLMResult:
+            key, request, stored = ahead.take(index)
+            return stored or await self._answer((key, request))
+
+        try:
             async with self.connected():
-                answers = await run_bounded(missing, self._answer, workers=self.max_in_flight)
-            results |= {key: answer for (key, _), answer in zip(missing, answers, strict=True)}
-        return [results[key] for key in keys]
+                return await run_bounded(range(len(requests)), answer, workers=self.max_in_flight)
+        finally:
+            self.reused += ahead.reused
 
     def connected(self) -> AbstractAsyncContextManager[None]:
         """Keep the inner model's connections open between calls."""
@@ -378,6 +379,31 @@ class LedgerModel:
             raise
         note(result)
         return self._ledger.finish(key, result)
+
+
+class _Ahead:
+    """The block of requests whose turn it is: registered together, and looked up together. Indices only grow."""
+
+    def __init__(self, ledger: Ledger, requests: Sequence[LLMRequest]) -> None:
+        self._ledger = ledger
+        self._requests = requests
+        self._block = range(0)
+        self._rendered: list[LLMRequest] = []
+        self._keys: list[str] = []
+        self._stored: dict[str, Completion] = {}
+        self.reused = 0
+        """Distinct requests that were answered already, those that were equal in one block counted once."""
+
+    def take(self, index: int) -> tuple[str, LLMRequest, Completion | None]:
+        """Key, request and stored answer."""
+        if index not in self._block:
+            self._block = range(index, min(index + CHUNK, len(self._requests)))
+            self._rendered = [self._requests[i] for i in self._block]
+            self._keys = self._ledger.register(self._rendered)
+            self._stored = self._ledger.answers(dict.fromkeys(self._keys))
+            self.reused += len(self._stored)
+        position = index - self._block.start
+        return self._keys[position], self._rendered[position], self._stored.get(self._keys[position])
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -1,34 +1,34 @@
 """Language models behind one seam: providers, the ledger and the scripted model of the tests share this shape.
 
 One file a provider (`anthropic`, `openai`, `scripted`); models are named `provider/model`. A provider's file defines
-`create(*, model, base_url, max_in_flight, timeout_seconds, retry) -> LanguageModel`. To ask, `connect` to a model, wrap
+`create(*, model, base_url, max_in_flight, timeout_seconds, retry, limits) -> LanguageModel`. To ask, `connect` to a model, wrap
 it in `labeling.ledger.LedgerModel` so that no answer is paid for twice, and call `ask`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import threading
-from collections.abc import Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from labeling import registry
 from labeling.errors import UsageError
+from labeling.llm._background import run_and_wait
 from labeling.types import LLMRequest, LLMResult
 
 if TYPE_CHECKING:
     from labeling.llm._dispatch import RetryPolicy
-
-Result = TypeVar("Result")
+    from labeling.llm._rate import RateLimits
 
 
 class LanguageModel(Protocol):
     async def complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
         """One result a request, in the same order. What goes wrong with one request is its result, not an exception.
 
-        Raise FeatlasError only for what no request can survive: a missing key, a key that is refused.
+        `requests` may make each request when it is asked for, so do not copy it. `ask` runs this in an event loop
+        that all models share: it must not block. Raise FeatlasError only for what no request can survive: a missing
+        key, a key that is refused.
         """
 
 
@@ -49,13 +49,17 @@ def connect(
     max_in_flight: int = 64,
     timeout_seconds: float = 120.0,
     retry: RetryPolicy | None = None,
+    limits: RateLimits | None = None,
 ) -> LanguageModel:
     """Make the model `provider/model`; the model's own name may hold slashes. Nothing is sent yet.
 
-    `base_url` None means the provider's environment variable, then its own address. `timeout_seconds` is for one
-    attempt. Raise UsageError for an unknown provider, a name without a model, a missing key.
+    Models made with equal arguments share connections and limits: `max_in_flight` and `limits` hold for all of them
+    together. `limits` None means what the provider's headers say. `base_url` None means the provider's environment
+    variable, then its own address. `timeout_seconds` is for one attempt. Raise UsageError for an unknown provider, a
+    name without a model, a missing key.
     """
     from labeling.llm._dispatch import DEFAULT_RETRY
+    from labeling.llm._rate import UNLIMITED
 
     provider, _, model = name.partition("/")
     package = sys.modules[__name__]
@@ -73,39 +77,15 @@ def connect(
         max_in_flight=max_in_flight,
         timeout_seconds=timeout_seconds,
         retry=retry or DEFAULT_RETRY,
+        limits=limits or UNLIMITED,
     )
     return model_
 
 
 def ask(model: LanguageModel, requests: Sequence[LLMRequest]) -> list[LLMResult]:
-    """Call `model.complete` from code that is not async, also where an event loop is running (notebooks, Prefect).
+    """Call `model.complete` from code that is not async, from any thread, also where an event loop runs (notebooks).
 
-    The answers are fetched in a thread with an event loop of its own. An interrupt (Ctrl-C) cancels what is under way
-    and is raised again.
+    All calls of the process run in one event loop in the background, so those of several threads overlap. `complete`
+    must therefore not block. An interrupt (Ctrl-C) cancels what this call has under way and is raised again.
     """
-    return _run_in_thread(model.complete(requests))
-
-
-def _run_in_thread(work: Coroutine[Any, Any, Result]) -> Result:
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-    thread = threading.Thread(target=_run_loop, args=(loop, task), daemon=True)
-    thread.start()
-    try:
-        thread.join()
-    except BaseException:
-        with suppress(RuntimeError):  # the loop ended meanwhile
-            loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        raise
-    return task.result()
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        # The outcome is read from the task, in the thread that asked.
-        loop.run_until_complete(asyncio.wait([task]))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()
+    return run_and_wait(model.complete(requests))

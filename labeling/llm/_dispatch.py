@@ -1,6 +1,8 @@
-"""One policy for every provider: how many requests at once, what is asked again, how long to wait, when to stop.
+"""One policy for every provider: what is asked again, how long to wait, when to stop.
 
-A provider's file brings a `Client` that makes single attempts; the rest is here. Knows no SDK and no ledger.
+A provider's file brings a `Client` that makes single attempts; how fast they may follow each other is `_rate`'s, the
+rest is here. All attempts of the process are made from one event loop, so that limits hold whoever asks. Knows no SDK
+and no ledger.
 """
 
 from __future__ import annotations
@@ -8,15 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from labeling.errors import FeatlasError, UsageError
+from labeling.llm._background import run_in_background
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import Fault, unreachable_message
+from labeling.llm._gate import Gate
+from labeling.llm._headers import read_limits
+from labeling.llm._rate import NOTHING, Cost, Feedback, Pace, RateLimits
 from labeling.llm._workers import run_bounded
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
@@ -25,6 +32,9 @@ log = logging.getLogger(__name__)
 UNHEARD = ("unreachable", "timeout", "connection_lost")
 """Faults that do not show that there is a server."""
 TRIES_TO_FIND_SERVER = 3
+OVERLOADED = ("rate_limited", "overloaded")
+"""Faults that tell to ask more slowly."""
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,18 @@ class RetryPolicy:
 DEFAULT_RETRY = RetryPolicy()
 
 
+class Reply(NamedTuple):
+    """What one attempt brought."""
+
+    outcome: Completion | Fault
+    headers: Mapping[str, str] = {}
+    """Of the HTTP answer, where there was one."""
+
+
 class Client(Protocol):
     """An open connection to one provider. It makes single attempts and never retries."""
 
-    async def send(self, request: LLMRequest) -> Completion | Fault:
+    async def send(self, request: LLMRequest) -> Reply:
         """Raise FeatlasError only for what no request can survive."""
 
     async def close(self) -> None: ...
@@ -59,11 +77,12 @@ class Client(Protocol):
 
 @dataclass
 class _Session:
-    """What the calls that run at the same time in one event loop share."""
+    """What the calls that run at the same time share."""
 
-    client: Client
-    slots: asyncio.Semaphore
+    connect: Callable[[], Client]
     users: int = 0
+    client: Client | None = None
+    """None until something is sent: SDKs take a second to load."""
     heard: bool = False
     """Whether the server has answered anything yet, were it an error."""
     last_heard: float = float("-inf")
@@ -72,7 +91,10 @@ class _Session:
 
 
 class Dispatcher:
-    """A LanguageModel over one endpoint. Calls may overlap; together they keep at most `max_in_flight` in flight."""
+    """A LanguageModel over one endpoint. Calls may overlap; together they keep to its limits.
+
+    It may be used from any thread and event loop. What it has learned of the provider's limits outlasts a call.
+    """
 
     def __init__(
         self,
@@ -82,6 +104,7 @@ class Dispatcher:
         max_in_flight: int,
         timeout_seconds: float,
         retry: RetryPolicy,
+        limits: RateLimits,
     ) -> None:
         if max_in_flight < 1:
             raise UsageError(f"llm.max_in_flight is {max_in_flight}; allowed: 1 or more.")
@@ -90,41 +113,59 @@ class Dispatcher:
         self._connect = connect
         self._timeout_seconds = timeout_seconds
         self._retry = retry
-        # An SDK's client belongs to the event loop it was first used in.
-        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._gate = Gate(
+            Pace(
+                max_in_flight=max_in_flight,
+                limits=limits,
+                longest_pause_seconds=retry.longest_retry_after_seconds,
+            )
+        )
+        self._session: _Session | None = None
         # Jitter must differ between processes, so there is no seed.
         self._random = random.SystemRandom()
 
     async def complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
-        for request in requests:
-            if request.model != self._endpoint.full_name:
-                raise ValueError(f"a request for {request.model!r} came to {self._endpoint.full_name!r}")
-        async with self._session() as session:
-            return await run_bounded(requests, lambda r: self._answer(session, r), workers=self.max_in_flight)
+        """Requests are taken from the sequence when they are sent, so it may make them then; it is never copied.
+
+        Raise ValueError for a request for another model.
+        """
+        return await run_in_background(self._complete(requests))
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Keep the connections open between calls."""
-        async with self._session():
-            yield
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[_Session]:
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            session = self._sessions[loop] = _Session(self._connect(), asyncio.Semaphore(self.max_in_flight))
-        session.users += 1
+        await run_in_background(self._join())
         try:
-            yield session
+            yield
         finally:
-            session.users -= 1
-            if session.users == 0:
-                del self._sessions[loop]
+            await run_in_background(self._leave())
+
+    async def _complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
+        session = await self._join()
+        try:
+            return await run_bounded(requests, lambda r: self._answer(session, r), workers=self.max_in_flight)
+        finally:
+            await self._leave()
+
+    async def _join(self) -> _Session:
+        if self._session is None:
+            self._session = _Session(self._connect)
+        self._session.users += 1
+        return self._session
+
+    async def _leave(self) -> None:
+        session = self._session
+        assert session is not None
+        session.users -= 1
+        if session.users == 0:
+            self._session = None
+            if session.client is not None:
                 await session.client.close()
 
     async def _answer(self, session: _Session, request: LLMRequest) -> LLMResult:
         """Ask until there is an answer, a fault that repeats itself, or no attempt left."""
+        if request.model != self._endpoint.full_name:
+            raise ValueError(f"a request for {request.model!r} came to {self._endpoint.full_name!r}")
         started = time.monotonic()
         attempt = 0
         while True:
@@ -140,25 +181,34 @@ class Dispatcher:
             await _sleep_until_stopped(session, wait)
 
     async def _attempt(self, session: _Session, request: LLMRequest) -> Completion | Fault:
-        async with session.slots:
+        ticket = await self._gate.enter(estimate(request))
+        feedback = NOTHING
+        try:
             if session.stop is not None:
                 raise session.stop
             started = time.perf_counter()
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    outcome = await session.client.send(request)
-            except TimeoutError:
-                outcome = Fault("timeout", True, f"no answer within {self._timeout_seconds:g} s")
-            except UnicodeEncodeError as error:
-                outcome = Fault("unsendable", False, f"the prompt holds what UTF-8 cannot write: {error.reason}")
-            except FeatlasError as error:
-                self._stop(session, error)
-                raise
+            outcome, headers = await self._send(session, request)
+            feedback = _feedback(outcome, headers)
+        finally:
+            self._gate.leave(ticket, feedback)
         if not (isinstance(outcome, Fault) and outcome.reason in UNHEARD):
             session.heard, session.last_heard = True, time.monotonic()
         if isinstance(outcome, Completion):
             return replace(outcome, latency_seconds=time.perf_counter() - started)
         return outcome
+
+    async def _send(self, session: _Session, request: LLMRequest) -> Reply:
+        session.client = session.client or session.connect()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await session.client.send(request)
+        except TimeoutError:
+            return Reply(Fault("timeout", True, f"no answer within {self._timeout_seconds:g} s"))
+        except UnicodeEncodeError as error:
+            return Reply(Fault("unsendable", False, f"the prompt holds what UTF-8 cannot write: {error.reason}"))
+        except FeatlasError as error:
+            self._stop(session, error)
+            raise
 
     def _stop_if_no_server(self, session: _Session, fault: Fault, attempt: int, started: float) -> None:
         """Stop when nothing at all was heard from the server during the attempts of a request."""
@@ -170,10 +220,54 @@ class Dispatcher:
             self._stop(session, error)
             raise error
 
-    @staticmethod
-    def _stop(session: _Session, error: FeatlasError) -> None:
+    def _stop(self, session: _Session, error: FeatlasError) -> None:
         session.stop = session.stop or error
         session.stopped.set()
+        self._gate.dismiss(session.stop)
+
+
+def estimate(request: LLMRequest) -> Cost:
+    """Tokens a request takes at most, before anybody has counted them."""
+    return Cost((len(request.system) + len(request.user)) // CHARACTERS_PER_TOKEN, request.max_output_tokens)
+
+
+def _feedback(outcome: Completion | Fault, headers: Mapping[str, str]) -> Feedback:
+    answer = outcome.answer if isinstance(outcome, Fault) else outcome
+    overloaded = isinstance(outcome, Fault) and outcome.reason in OVERLOADED
+    return Feedback(
+        overloaded=overloaded,
+        retry_after_seconds=outcome.retry_after_seconds if isinstance(outcome, Fault) and overloaded else None,
+        announced=read_limits(headers, now=time.time()) if headers else {},
+        used=None if answer is None else Cost(answer.input_tokens, answer.output_tokens),
+    )
+
+
+def share_dispatcher(
+    endpoint: Endpoint,
+    connect: Callable[[], Client],
+    *,
+    max_in_flight: int,
+    timeout_seconds: float,
+    retry: RetryPolicy,
+    limits: RateLimits,
+) -> Dispatcher:
+    """The process's one Dispatcher for these arguments; made when they are new."""
+    key = (endpoint, max_in_flight, timeout_seconds, retry, limits)
+    with _SHARING:
+        if key not in _SHARED:
+            _SHARED[key] = Dispatcher(
+                endpoint,
+                connect,
+                max_in_flight=max_in_flight,
+                timeout_seconds=timeout_seconds,
+                retry=retry,
+                limits=limits,
+            )
+        return _SHARED[key]
+
+
+_SHARED: dict[object, Dispatcher] = {}
+_SHARING = threading.Lock()
 
 
 async def _sleep_until_stopped(session: _Session, seconds: float) -> None:

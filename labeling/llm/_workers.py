@@ -15,11 +15,13 @@ Result = TypeVar("Result")
 async def run_bounded(
     items: Sequence[Item], work: Callable[[Item], Awaitable[Result]], *, workers: int
 ) -> list[Result]:
-    """Results in the order of the items, at most `workers` at work at any time.
+    """Results in the order of the items, at most `workers` at work at any time. Items are taken one by one, when needed.
 
     The first FeatlasError stops the rest from being started; what is under way ends first, because its answer may be
     paid for already. Then the error is raised.
     """
+    if len(items) == 1:
+        return [await work(items[0])]
     results: dict[int, Result] = {}
     errors: list[FeatlasError] = []
     waiting = iter(range(len(items)))

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labeling.llm._dispatch import DEFAULT_RETRY, Dispatcher, RetryPolicy
+from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
+from labeling.llm._rate import UNLIMITED, RateLimits
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def create(
     max_in_flight: int = 64,
     timeout_seconds: float = 120.0,
     retry: RetryPolicy = DEFAULT_RETRY,
+    limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when ANTHROPIC_API_KEY is not set."""
     endpoint = read_endpoint(
@@ -50,29 +52,38 @@ def create(
         key_name="ANTHROPIC_API_KEY",
         key_optional=False,
     )
-    return Dispatcher(
+    return share_dispatcher(
         endpoint,
-        lambda: _Client(endpoint, timeout_seconds),
+        lambda: _Client(endpoint, max_in_flight, timeout_seconds),
         max_in_flight=max_in_flight,
         timeout_seconds=timeout_seconds,
         retry=retry,
+        limits=limits,
     )
 
 
 class _Client:
-    def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
+    def __init__(self, endpoint: Endpoint, max_in_flight: int, timeout_seconds: float) -> None:
         import anthropic
 
         self._endpoint = endpoint
         self._sdk = anthropic
+        # The SDK keeps 100 idle connections and opens 1,000 at most, whatever is asked of it.
+        connections = type(anthropic.DEFAULT_CONNECTION_LIMITS)(
+            max_connections=max_in_flight, max_keepalive_connections=max_in_flight
+        )
         self._client = anthropic.AsyncAnthropic(
-            api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds
+            api_key=endpoint.key,
+            base_url=endpoint.url,
+            max_retries=0,
+            timeout=timeout_seconds,
+            http_client=anthropic.DefaultAsyncHttpxClient(limits=connections),
         )
 
     async def close(self) -> None:
         await self._client.close()
 
-    async def send(self, request: LLMRequest) -> Completion | Fault:
+    async def send(self, request: LLMRequest) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
             reply = await self._client.messages.with_raw_response.create(
@@ -85,10 +96,11 @@ class _Client:
                 },
             )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
-            return connection_fault(self._endpoint, error)
+            return Reply(connection_fault(self._endpoint, error))
         except self._sdk.APIStatusError as error:
-            return status_fault(self._endpoint, error.status_code, error.body, error.response.headers)
-        return read_message(reply.http_response.content, self._endpoint)
+            headers = error.response.headers
+            return Reply(status_fault(self._endpoint, error.status_code, error.body, headers), headers)
+        return Reply(read_message(reply.http_response.content, self._endpoint), reply.headers)
 
 
 def system_blocks(system: str) -> list[TextBlockParam]:

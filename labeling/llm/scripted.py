@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from labeling.errors import unknown_name
 from labeling.llm._dispatch import DEFAULT_RETRY, RetryPolicy
 from labeling.llm._example import example_text
+from labeling.llm._rate import UNLIMITED, RateLimits
 from labeling.types import Completion, LLMRequest, LLMResult
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def create(
     max_in_flight: int = 64,  # noqa: ARG001
     timeout_seconds: float = 120.0,  # noqa: ARG001
     retry: RetryPolicy = DEFAULT_RETRY,  # noqa: ARG001
+    limits: RateLimits = UNLIMITED,  # noqa: ARG001
 ) -> LanguageModel:
     """Take a built-in script by name. Raise UsageError that lists them when there is none of that name."""
     if model not in SCRIPTS:

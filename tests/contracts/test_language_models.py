@@ -41,7 +41,7 @@ def model_of(name: str, provider: LoopbackProvider) -> tuple[str, LanguageModel]
 def test_create_takes_the_settings_that_connect_passes(name: str) -> None:
     create = importlib.import_module(f"labeling.llm.{name}").create
     parameters = inspect.signature(create).parameters
-    assert set(parameters) == {"model", "base_url", "max_in_flight", "timeout_seconds", "retry"}
+    assert set(parameters) == {"model", "base_url", "max_in_flight", "timeout_seconds", "retry", "limits"}
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters.values())
 
 
