@@ -79,9 +79,7 @@ def llm_settings(config: Config) -> LLMSettings:
 
 
 def retry_policy(settings: LLMSettings) -> RetryPolicy:
-    return RetryPolicy(
-        max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds
-    )
+    return RetryPolicy(max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds)
 
 
 def check_provider(model: str | None) -> None:

@@ -127,7 +127,7 @@ class Budget:
                 return
             answer = result if isinstance(result, Completion) else result.answer
             if answer is not None:
-                self._add(self._prices.cost_usd(reservation.model, answer), reservation.price_share)
+                self._add(self._prices.cost_usd(reservation.model, answer))
             elif not isinstance(result, Completion) and result.reason in MAYBE_BILLED:
                 self._cost_usd += reservation.worst_usd
                 self._unsure_usd += reservation.worst_usd
@@ -148,11 +148,11 @@ class Budget:
     def _requests_used(self) -> bool:
         return self._max_requests is not None and self._requests >= self._max_requests
 
-    def _add(self, cost_usd: float | None, price_share: float) -> None:
+    def _add(self, cost_usd: float | None) -> None:
         if cost_usd is None:
             self._cost_known = False
         else:
-            self._cost_usd += cost_usd * price_share
+            self._cost_usd += cost_usd
 
     def _message(self) -> str:
         limit = (

@@ -43,15 +43,7 @@ def create(
     limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when ANTHROPIC_API_KEY is not set."""
-    endpoint = read_endpoint(
-        provider="anthropic",
-        model=model,
-        base_url=base_url,
-        default_url="https://api.anthropic.com",
-        url_name="ANTHROPIC_BASE_URL",
-        key_name="ANTHROPIC_API_KEY",
-        key_optional=False,
-    )
+    endpoint = endpoint_of(model, base_url)
     return share_dispatcher(
         endpoint,
         lambda: _Client(endpoint, max_in_flight, timeout_seconds),
@@ -59,6 +51,19 @@ def create(
         timeout_seconds=timeout_seconds,
         retry=retry,
         limits=limits,
+    )
+
+
+def endpoint_of(model: str, base_url: str | None) -> Endpoint:
+    """Where `model` is asked, interactively or in batches. Raise UsageError when the key is missing."""
+    return read_endpoint(
+        provider="anthropic",
+        model=model,
+        base_url=base_url,
+        default_url="https://api.anthropic.com",
+        url_name="ANTHROPIC_BASE_URL",
+        key_name="ANTHROPIC_API_KEY",
+        key_optional=False,
     )
 
 
@@ -86,21 +91,26 @@ class _Client:
     async def send(self, request: LLMRequest) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
-            reply = await self._client.messages.with_raw_response.create(
-                model=self._endpoint.model,
-                system=system_blocks(request.system),
-                messages=[{"role": "user", "content": request.user}],
-                max_tokens=request.max_output_tokens,
-                output_config={
-                    "format": {"type": "json_schema", "schema": self._sdk.transform_schema(dict(request.schema))}
-                },
-            )
+            reply = await self._client.messages.with_raw_response.create(**message_body(request, self._endpoint.model))
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
         except self._sdk.APIStatusError as error:
             headers = error.response.headers
             return Reply(status_fault(self._endpoint, error.status_code, error.body, headers), headers)
         return Reply(read_message(reply.http_response.content, self._endpoint), reply.headers)
+
+
+def message_body(request: LLMRequest, model: str) -> dict[str, JSON]:
+    """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
+    from anthropic import transform_schema
+
+    return {
+        "model": model,
+        "system": system_blocks(request.system),
+        "messages": [{"role": "user", "content": request.user}],
+        "max_tokens": request.max_output_tokens,
+        "output_config": {"format": {"type": "json_schema", "schema": transform_schema(dict(request.schema))}},
+    }
 
 
 def system_blocks(system: str) -> list[TextBlockParam]:

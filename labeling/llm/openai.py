@@ -18,8 +18,6 @@ from labeling.llm._rate import UNLIMITED, RateLimits
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletionMessageParam
-
     from labeling.llm import LanguageModel
 
 STOP_FAULTS = {
@@ -40,15 +38,7 @@ def create(
     limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when OPENAI_API_KEY is not set and the server is OpenAI's own."""
-    endpoint = read_endpoint(
-        provider="openai",
-        model=model,
-        base_url=base_url,
-        default_url="https://api.openai.com/v1",
-        url_name="OPENAI_BASE_URL",
-        key_name="OPENAI_API_KEY",
-        key_optional=True,
-    )
+    endpoint = endpoint_of(model, base_url)
     return share_dispatcher(
         endpoint,
         lambda: _Client(endpoint, max_in_flight, timeout_seconds),
@@ -56,6 +46,19 @@ def create(
         timeout_seconds=timeout_seconds,
         retry=retry,
         limits=limits,
+    )
+
+
+def endpoint_of(model: str, base_url: str | None) -> Endpoint:
+    """Where `model` is asked, interactively or in batches. Raise UsageError when the key is missing."""
+    return read_endpoint(
+        provider="openai",
+        model=model,
+        base_url=base_url,
+        default_url="https://api.openai.com/v1",
+        url_name="OPENAI_BASE_URL",
+        key_name="OPENAI_API_KEY",
+        key_optional=True,
     )
 
 
@@ -84,13 +87,7 @@ class _Client:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
             reply = await self._client.chat.completions.with_raw_response.create(
-                model=self._endpoint.model,
-                messages=_messages(request),
-                max_completion_tokens=request.max_output_tokens,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
-                },
+                **chat_body(request, self._endpoint.model)
             )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
@@ -100,9 +97,18 @@ class _Client:
         return Reply(read_chat(reply.http_response.content, self._endpoint), reply.headers)
 
 
-def _messages(request: LLMRequest) -> list[ChatCompletionMessageParam]:
-    user: ChatCompletionMessageParam = {"role": "user", "content": request.user}
-    return [{"role": "system", "content": request.system}, user] if request.system else [user]
+def chat_body(request: LLMRequest, model: str) -> dict[str, JSON]:
+    """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
+    user = {"role": "user", "content": request.user}
+    return {
+        "model": model,
+        "messages": [{"role": "system", "content": request.system}, user] if request.system else [user],
+        "max_completion_tokens": request.max_output_tokens,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
+        },
+    }
 
 
 def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
