@@ -136,8 +136,8 @@ _ADD_COST = "cost_usd = ? + CASE WHEN input_tokens IS NULL THEN 0 ELSE cost_usd 
 
 def completion_of(columns: Sequence[Any]) -> Completion:
     """From the columns COMPLETION_COLUMNS."""
-    *fields, batch = columns
-    return Completion(*fields, batch=bool(batch))
+    *others, batch = columns
+    return Completion(*others, bool(batch))
 
 
 def read_completion(connection: sqlite3.Connection, key: str) -> Completion:
