@@ -55,6 +55,11 @@ class RunBatches:
             self._models[name] = BatchModel(name, self._ledger, desk, wait=False, retry_failed=retry_failed)
         return self._models[name]
 
+    @property
+    def n_answered(self) -> int:
+        """Answers that this run read from batches."""
+        return 0 if self._ledger is None else self._desk.n_answered
+
     def under_way(self, models: Iterable[str]) -> list[BatchRow]:
         """Batches of some models that are not read yet, whichever run submitted them."""
         if self._ledger is None and not Workspace(self._root).ledger.exists():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.batches import answers_at_hand, open_batches
+from flows.batches import answers_at_hand, batches_of, open_batches
 from flows.budgets import open_budget
 from flows.llm import Usage
 from flows.progress import Progress
@@ -50,6 +50,8 @@ class Session:
     usage: Usage = field(default_factory=Usage)
     n_reused: int = 0
     """Requests whose answer the ledger had already."""
+    n_from_batches: int = 0
+    """Answers that were read from batches and counted."""
     n_pending: int = 0
     """Answers that are still in batches. What needs them is left for a later run; they are no failures."""
     budget_reached: str | None = None
@@ -86,6 +88,10 @@ class Session:
         """
         missing = answers_at_hand(self.workspace.root, self.config, self.progress, stage=stage, jobs=jobs, ask=ask)
         self.n_pending += missing
+        batches = batches_of(self.workspace.root)
+        if batches is not None and not missing:  # the jobs will find these answers in the ledger, but they are new
+            self.n_reused -= batches.n_answered - self.n_from_batches
+            self.n_from_batches = batches.n_answered
         return not missing
 
     def record_end(self) -> None:

@@ -136,8 +136,7 @@ _ADD_COST = "cost_usd = ? + CASE WHEN input_tokens IS NULL THEN 0 ELSE cost_usd 
 
 def completion_of(columns: Sequence[Any]) -> Completion:
     """From the columns COMPLETION_COLUMNS."""
-    *others, batch = columns
-    return Completion(*others, bool(batch))
+    return replace(Completion(*columns[:-1]), batch=bool(columns[-1]))
 
 
 def read_completion(connection: sqlite3.Connection, key: str) -> Completion:

@@ -181,7 +181,7 @@ def ask_ahead(job: LabelShard) -> int:
     return _ask(job, make_explainer(job.explainer))[1].n_pending
 
 
-def _ask(job: LabelShard, explainer: Explainer) -> tuple[list[tuple[Evidence, Sequence[LLMRequest]]], Sent]:
+def _ask(job: LabelShard, explainer: Explainer) -> tuple[list[tuple[Evidence, tuple[LLMRequest, ...]]], Sent]:
     """The requests about each feature, and what became of all of them."""
     asked = [(e, explainer.requests(e)) for e in gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)]
     requests = [_repeated(request, job.repeat) for _, some in asked for request in some]

@@ -89,7 +89,8 @@ class BatchDesk:
         self._reservations: dict[str, Reservation] = {}
         self.failed: set[str] = set()
         """Keys of requests that failed in a batch that was read here."""
-        self.n_sent = 0
+        self.n_answered = 0
+        """Answers that were read here."""
         self.budget_reached: BudgetReached | None = None
         """Raise it when what is under way has ended."""
 
@@ -249,7 +250,6 @@ class BatchDesk:
     def _submitted(self, row: BatchRow, provider_batch: str) -> BatchRow:
         row = replace(row, provider_batch=provider_batch, state="submitted", submitted_at=time.time(), detail=None)
         self._ledger.save_batch(row)
-        self.n_sent += row.n_requests
         return row
 
     def _give_up(self, row: BatchRow, why: str) -> None:
@@ -349,6 +349,8 @@ class BatchDesk:
             self._settle(key, result)
             if isinstance(result, CompletionFailure):
                 self.failed.add(key)
+            else:
+                self.n_answered += 1
 
     def _settle(self, key: str, result: LLMResult | None) -> None:
         reservation = self._reservations.pop(key, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_run_in_batches_gives_the_tables_of_an_interactive_run_at_half_the_cos
         assert provider.counts()["batch_requests"] == asked
     assert [row.state for row in batches(batched)] == ["collected"] * 2  # one for each stage
     cost = [json.loads(ran.out)["llm"]["cost_usd"] for ran in (first, second)]
-    assert cost[1] == pytest.approx(cost[0] / 2)
+    assert 0.4 < cost[1] / cost[0] <= 0.5  # the second run meets a warm prompt cache
     costly = {"llm_requests", "explanations", "score_groups", "scoreboard", "labels"}
     assert set(differing(tables(single.workspace), tables(batched.workspace))) <= costly
 
@@ -53,21 +54,29 @@ def test_no_wait_submits_and_later_runs_collect_and_go_on(mini: Mini, tmp_path: 
     def again(*arguments: object) -> Ran:
         return run(copied, provider, "--mode", "batch", "--no-wait", *arguments, name=name)
 
-    with LoopbackProvider(judge, batch_seconds=1.0) as provider:
+    with LoopbackProvider(judge, batch_seconds=0.3) as provider:
         first = again("--json")
         assert (first.code, json.loads(first.out)["pending"]) == (0, 6), first.err
         assert "submitted 6 requests in 1 batch" in first.err
         assert copied.ask("SELECT * FROM explanations WHERE explainer = 'top_and_random'").is_empty()
-        assert json.loads(again("--json").out)["pending"] == 6  # still the same batch
-        time.sleep(1.2)
-        third = again("--json")
-        assert json.loads(third.out)["pending"] > 6, third.err  # the labels are there; now they are judged
-        time.sleep(1.2)
-        last = again("--json")
-        assert (last.code, json.loads(last.out)["pending"], json.loads(last.out)["failures"]) == (0, 0, {}), last.err
+        later = [again("--json")]
+        while json.loads(later[-1].out)["pending"] and len(later) < 10:
+            later.append(again("--json"))
+        assert len(later) > 1  # the labels had to be there before they could be judged
+        assert [ran.code for ran in later] == [0] * len(later), later[-1].err
+        assert json.loads(later[-1].out)["failures"] == {}
         assert provider.counts()["batches"] == 2
         assert provider.counts()["answered_twice"] == 0
     assert copied.ask("SELECT count(*) FROM scores WHERE scorer = 'detection'").item() > 0
+
+
+def test_what_is_in_a_batch_is_not_submitted_again(mini: Mini, tmp_path: Path) -> None:
+    copied = mini.copy(tmp_path)
+    with LoopbackProvider(judge, batch_seconds=600) as provider:
+        for _ in range(2):
+            ran = run(copied, provider, "--mode", "batch", "--no-wait", "--json", command="label")
+            assert (ran.code, json.loads(ran.out)["pending"]) == (0, 6), ran.err
+        assert provider.counts()["batches"] == 1
 
 
 def test_an_interactive_run_waits_for_what_is_in_a_batch(mini: Mini, tmp_path: Path) -> None:
