@@ -33,7 +33,6 @@ class Reservation:
     model: str
     worst_usd: float
     """0 where the price is not known, which only a run without a limit of cost allows."""
-    price_share: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Budget:
                 return None
             self._number += 1
             self._requests += 1
-            reservation = Reservation(self._number, request.model, worst, price_share)
+            reservation = Reservation(self._number, request.model, worst)
             self._under_way[reservation.number] = reservation
             return reservation
 
