@@ -113,7 +113,7 @@ STATUSES: Mapping[str, Term] = {
 STRATA: Mapping[str, Term] = {
     "top": Term("Strongest", "The windows in which it fires most strongly."),
     "q3": Term("In the middle", "Windows of middling strength among those in which it fires."),
-    "hard_token": Term("Silent: same word", "It stays silent, though its favorite token is there."),
+    "hard_token": Term("Silent: one of its tokens", "It stays silent, though a token it often fires on is there."),
     "hard_neighbor": Term("Silent: a neighbor fires", "It stays silent, while a feature of similar direction fires."),
     "hard_text": Term("Silent: similar text", "It stays silent, though the text is like the text in which it fires."),
 }

@@ -101,8 +101,8 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
     """
     if not requests:
         return Sent([], [], [], [])
-    budget, batches = budget_of(root, settings), batches_of(root)
-    with Ledger(Workspace(root).ledger, price=prices(settings.prices).cost_usd) as ledger:
+    budget, table, batches = budget_of(root, settings), prices(settings.prices), batches_of(root)
+    with Ledger(Workspace(root).ledger, price=table.cost_usd) as ledger:
         model: LedgerModel | BatchModel = (
             batches.model(requests[0].model)
             if batches is not None and settings.mode == "batch"
@@ -116,7 +116,7 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
             again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
         except BudgetReached:
             raise BudgetReached(budget.message()) from None  # with what was under way when the limit was reached
-        return _join(requests, first, seconds, again, asking, prices(settings.prices))
+        return _join(requests, first, seconds, again, asking, table)
 
 
 def _connect(model: str, settings: LLMSettings) -> LanguageModel:
@@ -179,7 +179,8 @@ class _Asking:
 
 def _asked_twice_for(failure: CompletionFailure) -> bool:
     """Whether a stored failure is of the kind that a second question follows."""
-    return failure.reason == TRUNCATED or (failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason])
+    rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
+    return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 
 
 def _second_questions(requests: Sequence[LLMRequest], first: Sequence[LLMResult]) -> dict[int, LLMRequest]:

@@ -13,6 +13,7 @@ from flows.llm import Usage, check_provider
 from flows.session import Session
 from flows.stages.publish import publish
 from labeling.errors import BudgetReached
+from labeling.llm import connect
 
 Stage = Literal["sample", "label", "score", "cluster", "report"]
 STAGES: tuple[Stage, ...] = ("sample", "label", "score", "cluster", "report")
@@ -56,7 +57,7 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     budget is reached, what is finished is published and BudgetReached raised.
     """
     times = StageTimes({})
-    check_names(session, stages)
+    _check_keys(session, check_names(session, stages))
     try:
         _run_all(session, stages, times)
     except BudgetReached as error:
@@ -99,20 +100,31 @@ def _run_all(session: Session, stages: Sequence[Stage], times: StageTimes) -> No
     times.measure("publish", lambda: publish(session))
 
 
-def check_names(session: Session, stages: Sequence[Stage]) -> None:
-    """Raise UsageError for explainers, scorers, model providers and prices that are not known, before any work."""
+def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
+    """The language models that the stages ask.
+
+    Raise UsageError for explainers, scorers, model providers and prices that are not known, before any work.
+    """
     config = session.config
     models: list[str | None] = []
     if "label" in stages:
         from flows.stages.label import choose_explainer, make_explainer
 
         check_provider(config.label.model)
-        for name in config.label.explainer:
-            models.append(make_explainer(choose_explainer(session, name)).model)
+        models += [make_explainer(choose_explainer(session, name)).model for name in config.label.explainer]
     if "score" in stages:
         from flows.stages.judge import ScorerChoice, make_scorer
 
         check_provider(config.score.model)
-        for name in config.score.scorers:
-            models.append(make_scorer(ScorerChoice(name, config.score.model)).model)
-    budget_of(session.workspace.root, config.llm).check(model for model in models if model is not None)
+        models += [make_scorer(ScorerChoice(name, config.score.model)).model for name in config.score.scorers]
+    asked = [model for model in models if model is not None]
+    budget_of(session.workspace.root, config.llm).check(asked)
+    return asked
+
+
+def _check_keys(session: Session, models: Sequence[str]) -> None:
+    """Raise UsageError for a missing key before the first sampling, not after it. Later runs may need none: what they
+    ask may all be answered."""
+    if session.store.read("samples").is_empty():
+        for model in models:
+            connect(model, base_url=session.config.llm.base_url)

@@ -134,6 +134,7 @@ def open_session(
             workers=workers if runner is None else None,
             command=command,
         )
+        _close_killed_runs(store)
         _record(session, state="running")
         try:
             yield session
@@ -148,6 +149,13 @@ def open_session(
             _record(session, state="failed", message=text)
             raise
         session.record_end()
+
+
+def _close_killed_runs(store: Store) -> None:
+    """Runs that did not come to say how they ended: only one process may write, so theirs is gone."""
+    lost = store.read("runs", state="running")
+    if len(lost):
+        store.save("runs", lost.with_columns(pl.lit("killed").alias("state")))
 
 
 def _record(session: Session, *, state: str, message: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from labeling.snapshot import query
 from labeling.types import JSON, TAU_SHARE
 from labeling.workspace import Workspace
 
+NO_CALIBRATION = "no calibration"
 MAIN_METRICS = ("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random")
 
 STATUSES = """
@@ -136,10 +138,15 @@ class Summary:
         if not self.outcome.failures:
             return []
         lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.outcome.failures.items()))
-        return [
+        lines = [
             f"Not complete: {lost}. The same command tries these again; with --retry-failed it also asks once more for "
             "answers that could not be used."
         ]
+        if any(NO_CALIBRATION in reason for reason in self.outcome.failures):
+            lines.append(
+                f"{NO_CALIBRATION} means too little text to judge on: raise corpus.max_tokens, or add documents."
+            )
+        return lines
 
     def _end(self) -> list[str]:
         times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.outcome.seconds.items())
@@ -147,8 +154,11 @@ class Summary:
         lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB{workers}"]
         if self.outcome.report:
             lines.append(f"Report: {self.outcome.report}")
+        place = (
+            "" if self.workspace == Path("workspace").absolute() else f" --workspace {shlex.quote(str(self.workspace))}"
+        )
         lines.append(
-            'Ask further: featlas query "select feature, label, score from labels order by score desc limit 10"'
+            f'Ask further: featlas query{place} "select feature, label, score from labels order by score desc limit 10"'
         )
         return lines
 

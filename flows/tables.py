@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -12,13 +13,21 @@ from labeling.exports import neutralize_cells, without_controls
 Format = Literal["table", "csv", "json", "parquet"]
 
 
+def format_of(target: Path | None) -> Format:
+    """The format that a file's name asks for; `table` for any other, and for the terminal."""
+    known: dict[str, Format] = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+    return known.get(target.suffix.lower(), "table") if target is not None else "table"
+
+
 def render_table(frame: pl.DataFrame, form: Format, *, rows: int = 40) -> bytes:
     """The table in the given format. Text cells that a spreadsheet would run as a formula are neutralized in CSV."""
     if form == "table":
         return _text(frame, rows).encode()
     buffer = io.BytesIO()
     if form == "csv":
-        neutralize_cells(_flat(frame)).write_csv(buffer)
+        names = neutralize_cells(pl.DataFrame({"name": frame.columns}, schema={"name": pl.String}))["name"]
+        cells = neutralize_cells(_flat(frame))
+        cells.rename(dict(zip(frame.columns, names, strict=True))).write_csv(buffer)
     elif form == "json":
         frame.write_ndjson(buffer)
     else:

@@ -85,7 +85,9 @@ def _read_shard(path: Path, features: IntArray) -> Codes:
             else []
         )
         window, position, value = (
-            np.concatenate([file.get_slice(name)[begin:end] for begin, end in runs] or [file.get_slice(name)[:0]])
+            np.concatenate(
+                [file.get_slice(name)[begin:end] for begin, end in runs if end > begin] or [file.get_slice(name)[:0]]
+            )
             for name in ("window", "position", "value")
         )
     return Codes(np.repeat(features, ends - begins), window, position.astype(np.int64), value)

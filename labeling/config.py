@@ -38,10 +38,10 @@ class FeatureSetConfig:
     """One [[features]] section: a dictionary at one place of one model, or a table of activations."""
 
     name: str = _key("how tables call it; made from model, hook and dictionary when left out", "", hint="minilm-l2")
-    source: Literal["torch", "table"] = _key("a model to run, or a table of activations", "torch")
+    source: Literal["torch", "table"] = _key("how activations are made: torch runs a model", "torch")
     model: str | None = _key("folder or hub id", example="embedded/minilm")
     hook: str | None = _key("module whose output is read", example="encoder.layer.2")
-    dictionary: str | None = _key("folder or hub id", example="embedded/minilm-l2-2048")
+    dictionary: str | None = _key("folder or file, or embedded/...", example="embedded/minilm-l2-2048")
     path: str | None = _key('folder of the table, when source = "table"', hint="activations/")
     device: str = _key('"auto", "cpu", "cuda", "cuda:1", "mps"', "auto")
     max_tokens: int | None = _key("read fewer tokens than the corpus allows", at_least=1, hint=150_000)
@@ -50,7 +50,7 @@ class FeatureSetConfig:
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    source: str = _key("embedded, files, jsonl, parquet or huggingface", "embedded")
+    source: str = _key("embedded or files", "embedded")
     path: str | None = _key("file, folder or data set; the embedded corpus has none", hint="texts/")
     max_tokens: int = _key("stop reading after so many tokens", 1_000_000, at_least=1)
 
@@ -232,8 +232,20 @@ def _resolve(
         for name, kind in SECTIONS.items()
     }
     config = Config(features=_feature_sets(table.get("features"), origin, layers["features"]), **sections)
-    _cross_check(config, origin)
+    _cross_check(config, _Places(origin, {f"{section}.{key}": source for section, key, _, source in given}))
     return config
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where values come from, for messages."""
+
+    file: str
+    elsewhere: Mapping[str, str]
+    """`section.key` to where it was given, for values that stand over the file's."""
+
+    def of(self, *keys: str) -> str:
+        return next((self.elsewhere[key] for key in keys if key in self.elsewhere), self.file)
 
 
 Layer = tuple[str, str, object, str]
@@ -317,39 +329,46 @@ def _named(feature_set: FeatureSetConfig) -> FeatureSetConfig:
     return FeatureSetConfig(**values | {"name": name[:80].strip("-._") or "features"})
 
 
-def _cross_check(config: Config, origin: str) -> None:
+def _cross_check(config: Config, places: _Places) -> None:
     names = [feature_set.name for feature_set in config.features]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"{origin}: two [[features]] sections are named {name!r}. Give each its own `name`.")
+            raise UsageError(f"{places.file}: two [[features]] sections are named {name!r}. Give each its own `name`.")
     real = [feature_set.name for feature_set in config.features if feature_set.control_for is None]
     for feature_set in config.features:
         if feature_set.control_for is not None and feature_set.control_for not in real:
             raise UsageError(
-                f"{origin}: [[features]] {feature_set.name!r} has control_for = {feature_set.control_for!r}; "
+                f"{places.file}: [[features]] {feature_set.name!r} has control_for = {feature_set.control_for!r}; "
                 f"allowed: a feature set that is no control itself ({', '.join(real) or 'there is none'})."
             )
     if config.sample.sequence % config.sample.window:
         raise UsageError(
-            f"{origin}: sample.sequence is {config.sample.sequence}, sample.window is {config.sample.window}; "
+            f"{places.of('sample.window', 'sample.sequence')}: "
+            f"sample.sequence is {config.sample.sequence}, sample.window is {config.sample.window}; "
             "allowed: a sequence that holds whole windows, such as window 32 and sequence 256."
         )
-    _check_corpus(config.corpus, origin)
-    _check_llm(config, origin)
+    _check_corpus(config.corpus, places)
+    _check_llm(config, places)
 
 
-def _check_corpus(corpus: CorpusConfig, origin: str) -> None:
-    refuse_unknown("corpus.source", [corpus.source], registry.names(corpora), where=origin)
+def _check_corpus(corpus: CorpusConfig, places: _Places) -> None:
+    refuse_unknown("corpus.source", [corpus.source], registry.names(corpora), where=places.of("corpus.source"))
     if corpus.source == "embedded" and corpus.path is not None:
-        raise UsageError(f"{origin}: the embedded corpus has no path, but corpus.path is {corpus.path!r}. Remove it.")
+        raise UsageError(
+            f"{places.of('corpus.path')}: the embedded corpus has no path, but corpus.path is {corpus.path!r}. Remove it."
+        )
     if corpus.source != "embedded" and corpus.path is None:
-        raise UsageError(f"{origin}: corpus.source = {corpus.source!r} needs corpus.path: where the text is.")
+        raise UsageError(
+            f"{places.of('corpus.source')}: corpus.source = {corpus.source!r} needs corpus.path: where the text is."
+        )
 
 
-def _check_llm(config: Config, origin: str) -> None:
+def _check_llm(config: Config, places: _Places) -> None:
     for name, model in (("label.model", config.label.model), ("score.model", config.score.model)):
         if model is not None and not re.fullmatch(r"[a-z_]+/\S+", model):
-            raise UsageError(f"{origin}: {name} is {model!r}; allowed: provider/model, such as 'openai/NAME-OF-MODEL'.")
+            raise UsageError(
+                f"{places.of(name)}: {name} is {model!r}; allowed: provider/model, such as 'openai/NAME-OF-MODEL'."
+            )
     url = config.llm.base_url
     if url is None:
         return
@@ -361,8 +380,11 @@ def _check_llm(config: Config, origin: str) -> None:
         hidden, usable = "@" in url, False
     if hidden:  # the address is not repeated: it holds a secret
         raise UsageError(
-            f"{origin}: llm.base_url holds a user name, password or key; the config is stored with every run, so none "
+            f"{places.of('llm.base_url')}: "
+            "llm.base_url holds a user name, password or key; the config is stored with every run, so none "
             "may stand in it. Give the address alone, and the key in ANTHROPIC_API_KEY or OPENAI_API_KEY."
         )
     if not usable:
-        raise UsageError(f"{origin}: llm.base_url is {url!r}; allowed: http://host:port/path or https://...")
+        raise UsageError(
+            f"{places.of('llm.base_url')}: llm.base_url is {url!r}; allowed: http://host:port/path or https://..."
+        )

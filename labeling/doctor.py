@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from labeling.errors import FeatlasError
 from labeling.evidence import TABLES, shard_files
+from labeling.ledger import Ledger
 from labeling.store import Store
 from labeling.workspace import Workspace
 
@@ -95,7 +96,8 @@ def doctor(workspace: Workspace) -> list[Finding]:
     with Store(workspace) as store:
         store.refresh_views()
         found = [broken_rule(store, *check) for check in CHECKS]
-        return [finding for finding in (*found, *shard_findings(store)) if finding is not None]
+        found += [*shard_findings(store), *ledger_findings(workspace)]
+        return [finding for finding in found if finding is not None]
 
 
 def broken_rule(store: Store, check: str, wrong: str, rows: str) -> Finding | None:
@@ -117,3 +119,14 @@ def shard_findings(store: Store) -> list[Finding]:
         wrong = f"{len(extra)} evidence files belong to no finished shard, such as {extra[0]}; run the stage again."
         findings.append(Finding("files -> shards", len(extra), wrong))
     return findings
+
+
+def ledger_findings(workspace: Workspace) -> list[Finding]:
+    """What is wrong with the ledger of answers, where there is one."""
+    if not workspace.ledger.exists():
+        return []
+    try:
+        with Ledger(workspace.ledger, read_only=True) as ledger:
+            return [Finding("ledger", 1, said) for said in ledger.problems()]
+    except FeatlasError as error:
+        return [Finding("ledger", 1, str(error))]

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from labeling.errors import FeatlasError
 from labeling.ledger_batches import UNDER_WAY, BatchRow, read_batches, write_batch
+from labeling.ledger_check import problems
 from labeling.ledger_file import (
-    damaged,
     in_words,
     is_alive,
     open_ledger,
@@ -36,7 +36,6 @@ from labeling.ledger_rows import (
     Price,
     completion_of,
     insert,
-    prompt_hash,
     read_completion,
     read_failure,
     read_request,
@@ -157,11 +156,11 @@ class Ledger:
     def claim_many(self, keys: Iterable[str], *, batch: str) -> list[str]:
         """Put registered requests into a batch, all at once, and return which: those that nobody has answered or sent.
 
-        They are under way as long as the batch is, whichever process looks after it. Raise
-        KeyError when the batch was not saved before.
+        They are under way as long as the batch is, whichever process looks after it. Raise KeyError when the batch was
+        not saved before.
         """
         claimed: list[str] = []
-        with self._writing() as connection:
+        with self._writing(durably=True) as connection:
             if connection.execute("SELECT 1 FROM batches WHERE batch = ?", (batch,)).fetchone() is None:
                 raise KeyError(f"the ledger {self.path} has no batch {batch!r}; save it before its requests")
             for chunk in _chunks(list(dict.fromkeys(keys))):
@@ -227,8 +226,8 @@ class Ledger:
             return list(read_batches(connection))
 
     def save_batch(self, row: BatchRow) -> None:
-        """Add a batch, or replace what is stored of it."""
-        with self._writing() as connection:
+        """Add a batch, or replace what is stored of it. It outlasts a power cut, like the requests claimed for it."""
+        with self._writing(durably=True) as connection:
             write_batch(connection, row)
 
     def requests_of_batch(self, batch: str) -> list[str]:
@@ -245,14 +244,14 @@ class Ledger:
             with self._reading() as connection:
                 found = read_request(connection, key)
         except (LookupError, ValueError, TypeError, zlib.error) as error:
-            raise FeatlasError(damaged(self.path, f"the prompt of request {key}: {error}")) from error
+            raise FeatlasError(
+                f"The prompt of request {key} cannot be rendered again from the ledger {self.path}, which was changed or "
+                f"is damaged: {error}. Nothing was written. `featlas doctor` checks the whole ledger; put back a copy of "
+                "it, if you have one."
+            ) from error
         if found is None:
             raise KeyError(f"the ledger {self.path} has no request {key!r}")
-        request, stored_hash = found
-        if prompt_hash(request.system, request.user) != stored_hash:
-            said = f"the prompt of request {key} does not match its hash {stored_hash}"
-            raise FeatlasError(damaged(self.path, said))
-        return request
+        return found
 
     def interrupted(self) -> int:
         """Requests that were under way when a process died: the only ones that may be paid for twice."""
@@ -269,6 +268,11 @@ class Ledger:
 
         with self._reading() as connection:
             return export_requests(connection, price)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the file, a sentence each."""
+        with self._reading() as connection:
+            return problems(connection)
 
     def keys_starting(self, prefix: str, *, limit: int) -> list[str]:
         """Up to `limit` keys that start with `prefix`, in ascending order."""
@@ -314,8 +318,8 @@ class Ledger:
             yield self._connection
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, in_words(self.path), transaction(self._connection):
+    def _writing(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._lock, in_words(self.path), transaction(self._connection, durably=durably):
             yield self._connection
 
     @contextmanager

@@ -29,8 +29,6 @@ def open_ledger(path: Path) -> sqlite3.Connection:
             if _version(connection, path) < VERSION:
                 _bring_up_to_date(connection, path)
             _use_wal(connection)
-            # Safe against a killed process, which is what happens; a power cut can lose the last commits, no more.
-            connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
             raise
@@ -78,8 +76,12 @@ def in_words(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Everything or nothing, with the write lock taken at the start."""
+def transaction(connection: sqlite3.Connection, *, durably: bool = False) -> Iterator[None]:
+    """Everything or nothing, with the write lock taken at the start.
+
+    What is committed outlasts a killed process; what is committed `durably`, and all before it, a power cut too.
+    """
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -97,7 +99,8 @@ def reading(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a disk that fails has ended it already
+            connection.execute("ROLLBACK")
 
 
 def this_process() -> str:

@@ -81,10 +81,10 @@ def prompt_columns(prompt: StoredPrompt, ids: Mapping[str, int]) -> tuple[int, i
     return ids[system], ids[schema], ids[user.template], json.dumps(excerpts, separators=(",", ":"))
 
 
-def read_request(connection: sqlite3.Connection, key: str) -> tuple[LLMRequest, str] | None:
-    """The request as it was registered, and the hash that its prompt had then; None for an unknown key.
+def read_request(connection: sqlite3.Connection, key: str) -> LLMRequest | None:
+    """The request as it was registered; None for an unknown key.
 
-    Raise KeyError or zlib.error when a text of the prompt is missing or damaged.
+    Raise KeyError, ValueError, TypeError or zlib.error when its prompt is damaged or does not match its hash.
     """
     row = connection.execute(
         "SELECT model, max_output_tokens, purpose, repeat, prompt_hash, system, schema, template, excerpts "
@@ -96,13 +96,12 @@ def read_request(connection: sqlite3.Connection, key: str) -> tuple[LLMRequest, 
     model, max_output_tokens, purpose, repeat, stored_hash, system, schema, template, excerpts = row
     entries = [entry if isinstance(entry, list) else [entry] for entry in json.loads(excerpts)]
     texts = read_texts(connection, [system, schema, template, *(entry[0] for entry in entries)])
-    user = PromptParts(texts[template], tuple(Excerpt(texts[text], tuple(marks)) for text, *marks in entries))
-    return (
-        LLMRequest(
-            model, texts[system], join_prompt(user), json.loads(texts[schema]), max_output_tokens, purpose, repeat
-        ),
-        stored_hash,
+    user = join_prompt(
+        PromptParts(texts[template], tuple(Excerpt(texts[text], tuple(marks)) for text, *marks in entries))
     )
+    if prompt_hash(texts[system], user) != stored_hash:
+        raise ValueError(f"the prompt does not match its hash {stored_hash}")
+    return LLMRequest(model, texts[system], user, json.loads(texts[schema]), max_output_tokens, purpose, repeat)
 
 
 def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd: float | None) -> LLMResult:

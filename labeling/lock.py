@@ -57,5 +57,5 @@ def in_use(folder: Path, holder: str) -> WorkspaceInUse:
     return WorkspaceInUse(
         f"The workspace {folder} is in use: process {holder} is writing to it, and one process can write at a time. "
         "Wait until it is done or stop it, or choose another workspace with --workspace DIR. "
-        "Reading (query, serve) works meanwhile."
+        "Reading (query, report) works meanwhile."
     )

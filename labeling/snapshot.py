@@ -78,6 +78,16 @@ def copy_database(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -
     return workspace.snapshot
 
 
+def outdated(workspace: Workspace) -> bool:
+    """Whether there is a snapshot, made by an earlier version."""
+    if not workspace.snapshot.exists():
+        return False
+    check_not_empty(workspace.snapshot)
+    with database_errors(workspace.snapshot), duckdb.connect(workspace.snapshot, read_only=True) as connection:
+        seen = schema_version(connection, database_of(connection))
+    return seen is not None and seen < latest_version()
+
+
 def export_single_file(workspace: Workspace, target: Path) -> Path:
     """Write the snapshot and all evidence into one DuckDB file, with tables in the place of views.
 
@@ -85,6 +95,10 @@ def export_single_file(workspace: Workspace, target: Path) -> Path:
     """
     if target.exists():
         raise UsageError(f"{target} exists already; nothing was overwritten. Remove it or name another file.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(
+            f"{target} can't be written: there is no folder {target.parent}. Make it or name another file."
+        )
     fresh = target.absolute().with_name(f".{target.name}.new")
     remove_database(fresh)
     open_snapshot(workspace).close()  # says what is wrong with a missing or damaged one
@@ -202,7 +216,14 @@ def select(
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pl.DataFrame:
-    rows: pl.DataFrame = connection.sql(sql, params=list(parameters) or None).pl()
+    """Rows of a statement. Intervals become text: data frames have none of months and days."""
+    relation = connection.sql(sql, params=list(parameters) or None)
+    if any(str(kind) == "INTERVAL" for kind in relation.types):
+        columns = zip(relation.columns, relation.types, strict=True)
+        texts = (f"{quoted(name)}::VARCHAR" if str(kind) == "INTERVAL" else quoted(name) for name, kind in columns)
+        named = zip(texts, relation.columns, strict=True)
+        relation = relation.project(", ".join(f"{text} AS {quoted(name)}" for text, name in named))
+    rows: pl.DataFrame = relation.pl()
     return rows
 
 

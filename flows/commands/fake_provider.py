@@ -71,8 +71,8 @@ def introduction(provider: LoopbackProvider) -> str:
     return (
         f"Anthropic: {provider.url}\n"
         f"OpenAI:    {provider.openai_url}\n"
-        "In another terminal, for example:\n"
-        "  OPENAI_API_KEY=any featlas run --explainer top_and_random --scorer detection "
+        "In another terminal, after `featlas demo`, for example:\n"
+        "  OPENAI_API_KEY=any featlas run --features 0-9 --explainer top_and_random --scorer detection "
         f"--model openai/tiny --base-url {provider.openai_url}\n"
         "Ctrl-C ends it."
     )

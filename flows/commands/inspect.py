@@ -10,6 +10,7 @@ from typing import Literal
 
 import click
 
+from flows.commands.files import write_file
 from flows.commands.options import json_option, workspace_option
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -23,9 +24,13 @@ Format = Literal["table", "csv", "json", "parquet"]
 def report(workspace: Path, target: Path | None) -> None:
     """Write the report: one HTML file that needs no network, and its tables as CSV beside it."""
     from dashboards.report import write_report
+    from flows.stages.publish import republish
+    from labeling.snapshot import outdated
     from labeling.workspace import Workspace
 
     place = Workspace(workspace)
+    if outdated(place):
+        republish(place)
     click.echo(str(write_report(place, target or place.reports)))
 
 
@@ -33,14 +38,28 @@ def report(workspace: Path, target: Path | None) -> None:
 @click.argument("sql")
 @workspace_option
 @click.option(
-    "--format", "-f", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True
+    "--format",
+    "-f",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    help="Default: as the name of the file ends, else table.",
 )
 @click.option("--to", "target", type=click.Path(path_type=Path), help="File to write instead of stdout.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds before the query is stopped.")
 @click.option(
-    "--rows", type=int, default=40, show_default=True, help="Rows that a table shows; other formats give all."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds before the query is stopped.",
 )
-def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout: float, rows: int) -> None:
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="Rows that a table shows; other formats give all.",
+)
+def query(sql: str, workspace: Path, form: Format | None, target: Path | None, timeout: float, rows: int) -> None:
     """Ask the published snapshot a question in SQL, for example:
 
     featlas query "select feature, label, score from labels order by score desc limit 10"
@@ -48,14 +67,15 @@ def query(sql: str, workspace: Path, form: Format, target: Path | None, timeout:
     It can't write, and can't read outside the workspace. Tables: labels, scoreboard, features, explanations, scores,
     contexts, judgments, ...; `describe labels` names the columns of one.
     """
-    from flows.tables import render_table
+    from flows.tables import format_of, render_table
     from labeling import snapshot
     from labeling.workspace import Workspace
 
     frame = snapshot.query(Workspace(workspace), sql, timeout_seconds=timeout)
+    form = form or format_of(target)
     rendered = render_table(frame, form, rows=rows)
     if target is not None:
-        target.write_bytes(rendered)
+        write_file(target, rendered)
         click.echo(f"{target}: {len(frame):,} rows", err=True)
     elif form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is binary; name a file with --to FILE, or send stdout to one.")

@@ -73,7 +73,7 @@ def demo(workspace: Path, overrides: dict[str, object], dry_run: bool, as_json: 
     """Label, score and cluster the features of a real model.
 
     Three layers of all-MiniLM-L6-v2 read the Python standard library; a dictionary of 2,048 features and a control
-    with random weights come with Featlas. No key, no network, about two minutes.
+    with random weights come with Featlas. No key, no network, a few minutes.
 
     With --model (and the provider's key in the environment) a language model labels and judges the first twenty
     features as well; --features takes others.

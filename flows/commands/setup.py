@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from flows.commands.files import write_file
 from labeling.config import default_config_text
 from labeling.errors import UsageError
 
@@ -17,7 +18,7 @@ def init(path: Path, force: bool) -> None:
     """Write a commented config file, every key with its meaning and default. As written it runs the embedded demo."""
     if path.exists() and not force:
         raise UsageError(f"{path} exists already. Name another file, or use --force to overwrite it.")
-    path.write_text(default_config_text(), encoding="utf-8")
+    write_file(path, default_config_text().encode())
     click.echo(f"{path} is written. Change what you need, then: featlas run --config {path}", err=True)
 
 

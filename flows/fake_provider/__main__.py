@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--requests-per-minute", type=float, help="limit that is announced and enforced")
     parser.add_argument("--batch-seconds", type=float, default=0.05, help="time from a batch's creation to its end")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--no-prompt-cache", action="store_true", help="make usage the same whatever was asked before")
     options = parser.parse_args()
     provider = LoopbackProvider(
         port=options.port,
@@ -26,6 +27,7 @@ def main() -> None:
         faults=mixed(share=options.fault_share, seed=options.seed),
         requests_per_minute=options.requests_per_minute,
         batch_seconds=options.batch_seconds,
+        prompt_cache=not options.no_prompt_cache,
         keep_asked=False,
     )
     with provider:

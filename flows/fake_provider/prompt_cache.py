@@ -21,6 +21,9 @@ class CacheUse:
     written: int
 
 
+NOT_CACHED = CacheUse(0, 0)
+
+
 class PromptCache:
     def __init__(self) -> None:
         self._known: dict[bytes, None] = {}  # oldest first
@@ -42,7 +45,7 @@ class PromptCache:
 
     def _use(self, asked: Asked, prefixes: list[bytes]) -> CacheUse:
         if not prefixes:
-            return CacheUse(0, 0)
+            return NOT_CACHED
         known = [length for length, prefix in zip(asked.cacheable, prefixes, strict=True) if prefix in self._known]
         read = max(known, default=0) // TOKEN_CHARACTERS
         return CacheUse(read, asked.cacheable[-1] // TOKEN_CHARACTERS - read)

@@ -24,7 +24,7 @@ from flows.fake_provider.faults import Call, CallFault, Fault, Faults, spoil
 from flows.fake_provider.http_server import HOST, JSON, Break, HttpServer, Reply, Request, json_reply
 from flows.fake_provider.openai_api import OpenAIApi
 from flows.fake_provider.openai_batches import FilesAndBatches
-from flows.fake_provider.prompt_cache import PromptCache
+from flows.fake_provider.prompt_cache import NOT_CACHED, PromptCache
 from flows.fake_provider.rate_limit import Limits
 from labeling.llm._example import example_text
 
@@ -69,6 +69,8 @@ class LoopbackProvider:
     """None is the provider's own limit: 256 MB or 200 MB."""
     call_faults: Mapping[Call, Sequence[CallFault | None]] = field(default_factory=dict)
     """What the first calls about batches and files meet, in turn: `{"create": ["500", "lost_create"]}`."""
+    prompt_cache: bool = True
+    """Whether usage tells of cached prefixes. It then depends on what was asked before; without, only on the body."""
     keep_asked: bool = True
     """Whether `asked` is filled; a server that runs for long only counts."""
     asked: list[Asked] = field(default_factory=list)
@@ -201,7 +203,7 @@ class LoopbackProvider:
         text = spoil(self.answer(asked), fault)
         if fault is None:
             self.answered[asked.digest] += 1
-        return api.write_answer(asked, text, fault, self._cache.use(asked))
+        return api.write_answer(asked, text, fault, self._cache.use(asked) if self.prompt_cache else NOT_CACHED)
 
     def _call(self, api: Api, request: Request) -> Reply | Break:
         """Do what is asked about batches or files."""

@@ -43,8 +43,8 @@ def billed_before(workspace: Workspace, model: str, purpose: str) -> Billed:
             .sort("answered_at")
             .tail(ANSWERS_READ)
         )
-        asked = [ledger.request(key) for key in rows["request_key"]]
-    characters = sum(len(request.system) + len(request.user) for request in asked)
+        requests = [ledger.request(key) for key in rows["request_key"]]
+    characters = sum(len(request.system) + len(request.user) for request in requests)
     if rows.is_empty() or not characters:
         return Billed()
     read = int(rows["input_tokens"].sum())

@@ -20,18 +20,17 @@ from flows.budgets import prices
 from flows.session import Session
 from flows.stages.billed import Billed, billed_before
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer, split_windows
-from flows.stages.label import choose_explainer, features_to_label, gather_evidence, make_explainer
+from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
+from flows.stages.labels_to_judge import assigned_controls
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from labeling import evidence
 from labeling.explainers import Explainer
 from labeling.feature_evidence import read_contexts
 from labeling.ledger import Ledger, request_key
-from labeling.types import CONTROLS, Completion, FeatureInfo, LLMRequest
+from labeling.types import Completion, FeatureInfo, LLMRequest
 
 FEATURES_RENDERED = 20
-LABEL_CONTROLS = len(CONTROLS) - 1
-"""Controls whose label is judged on a feature's own windows; random weights are a feature set of their own."""
 TYPICAL_LABEL = "x" * 60
 """Stands for a label that is not written yet, where no label of the explainer is known."""
 LABEL_OUTPUT_TOKENS = 80
@@ -109,17 +108,11 @@ def _labels(session: Session, sample: Sample, explainer: Explainer, model: str) 
 
 def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scorer) -> Estimate:
     selected = select_features(session, sample, session.config.score.features)
-    labels = session.store.read(
-        "explanations",
-        sample_id=sample.sample_id,
-        explainer=explainer.name,
-        explainer_model=explainer.model,
-        prompt_version=explainer.prompt_version,
-        repeat=0,
-        state="labeled",
-    )
+    wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
+    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    labels = stored.filter(pl.col("explanation_id").is_in(wanted))
     texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
-    times = 1.0 + _controls_per_feature(session, sample, len(selected))
+    times = _labels_judged(session, sample, selected)
 
     def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
         windows = split_windows(session.workspace.root, sample.corpus.corpus_id, "score")
@@ -133,17 +126,21 @@ def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scor
             text = texts.get(feature, _typical_label(texts))
             row = {"feature": feature, "control": None, "explanation_id": None, "text": text, "pattern": None}
             panel = np.zeros(0, np.int64)
-            asked.append(_Asking(ask_about(row, contexts, panel, scorer, windows, epoch=0).requests, times))
+            asked.append(_Asking(ask_about(row, contexts, panel, scorer, windows, epoch=0).requests, times[feature]))
         return asked
 
     name = f"{scorer.name} of {explainer.name}"
     return _extrapolate(session, sample, selected, render, stage="score", name=name, model=scorer.model or "")
 
 
-def _controls_per_feature(session: Session, sample: Sample, n_features: int) -> float:
-    if not session.config.score.controls or sample.feature_set.control_for is not None or not n_features:
-        return 0.0
-    return LABEL_CONTROLS * min(1.0, session.config.score.control_features / n_features)
+def _labels_judged(session: Session, sample: Sample, features: Sequence[FeatureInfo]) -> dict[int, int]:
+    """How many different labels are judged on each feature's windows: its own, and those of its controls."""
+    asked: dict[int, set[object]] = {f.feature: {f.feature} for f in features}
+    for assignment in assigned_controls(session, sample, pl.Series([f.feature for f in features], dtype=pl.Int32)):
+        sources = assignment.source if assignment.source is not None else [assignment.control] * len(assignment.feature)
+        for feature, source in zip(assignment.feature, sources, strict=True):
+            asked[int(feature)].add(source if isinstance(source, str) else int(source))
+    return {feature: len(labels) for feature, labels in asked.items()}
 
 
 def _typical_label(known: dict[int, str]) -> str:

@@ -69,9 +69,7 @@ def choose_labels(session: Session, judging: Judging) -> pl.DataFrame:
         .sort("feature")
     )
     own = _limited(session, judging, own)
-    if not config.score.controls or sample.feature_set.control_for is not None or own.is_empty():
-        return own
-    return pl.concat([own, *(_control_labels(own, a) for a in _assignments(session, sample, own))])
+    return pl.concat([own, *(_control_labels(own, a) for a in assigned_controls(session, sample, own["feature"]))])
 
 
 def _limited(session: Session, judging: Judging, own: pl.DataFrame) -> pl.DataFrame:
@@ -83,9 +81,12 @@ def _limited(session: Session, judging: Judging, own: pl.DataFrame) -> pl.DataFr
     return own[np.sort(chosen)]
 
 
-def _assignments(session: Session, sample: Sample, own: pl.DataFrame) -> list[Assignment]:
+def assigned_controls(session: Session, sample: Sample, labeled: pl.Series) -> list[Assignment]:
+    """Whose label stands in for which of the labeled features, one entry a control; none for a control feature set."""
+    if not session.config.score.controls or sample.feature_set.control_for is not None or labeled.is_empty():
+        return []
     features = session.store.read("features", sample_id=sample.sample_id).filter(
-        pl.col("feature").is_in(own["feature"].to_list())
+        pl.col("feature").is_in(labeled.to_list())
     )
     ids = features["feature"].to_numpy().astype(np.int64)
     neighbors = decoder_neighbors(session.workspace, sample.sample_id, sample.feature_set.n_features)

@@ -86,6 +86,8 @@ def find_samples(session: Session) -> list[Sample]:
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     source, settings = open_source(group), session.config.sample
+    for info in source.feature_sets:
+        _check_selections(session, info)
     corpus = prepare_corpus(session, source, max_tokens=group.max_tokens)
     samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
     open_ids = [s.sample_id for s in samples if not session.store.shard_done("sample", s.sample_id, 0)]
@@ -120,6 +122,13 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         if sample.sample_id in open_ids:
             _finish_sample(session, sample, source.directions(index))
     return samples
+
+
+def _check_selections(session: Session, info: FeatureSetInfo) -> None:
+    """Raise UsageError for features that the dictionary does not have, before hours are spent on sampling."""
+    for selection in (session.config.label.features, session.config.score.features):
+        if info.control_for is None and selection.sql is None:
+            selection.within(info.n_features)
 
 
 def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -> str:

@@ -111,6 +111,12 @@ class TorchModel:
         """Width of the output at each hook, found by running one token."""
         ids = torch.tensor([[*self.tokenizer.before, self.tokenizer.padding, *self.tokenizer.after]])
         read = self._forward(ids, torch.ones_like(ids))
+        for hook in self.hooks:
+            if read[hook].shape[:-1] != ids.shape:
+                raise UsageError(
+                    f"The module {hook!r} of {self.name!r} gives {tuple(read[hook].shape)} numbers for {ids.shape[1]} tokens, not "
+                    "a row for each token. Hook a module that does, such as a whole layer."
+                )
         return {hook: int(read[hook].shape[-1]) for hook in self.hooks}
 
     @property

@@ -169,7 +169,7 @@ def test_the_labels_file_holds_every_feature_once(folder: Path) -> None:
     [
         (set(), "Nothing is sampled yet"),
         ({"feature_sets", "samples", "features", "documents"}, "No feature has a label yet"),
-        ({"feature_sets", "samples", "features", "explanations"}, "The labels are not graded yet"),
+        ({"feature_sets", "samples", "features", "explanations"}, "No label has a grade yet"),
         ({"feature_sets", "samples", "features", "explanations", "scores", "score_groups"}, "No map yet"),
     ],
 )

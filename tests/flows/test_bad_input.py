@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 import torch
@@ -337,3 +338,60 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def test_a_module_without_a_row_for_each_token_is_refused(mini: Mini, tmp_path: Path) -> None:
+    other = Mini(mini.config, tmp_path / "workspace")
+    ran = other.featlas("sample", "--set", "features.hook=pooler")
+    assert ran.code == 2
+    assert "Hook a module that does" in ran.paragraph()
+
+
+@pytest.mark.parametrize("command", ["init", "query", "export"])
+def test_a_place_that_cannot_hold_a_file_is_told(command: str, mini: Mini, tmp_path: Path) -> None:
+    place = tmp_path / "absent" / "file"
+    workspace = ("--workspace", mini.workspace)
+    options = {
+        "init": (place,),
+        "query": ("SELECT 1", "--to", place, *workspace),
+        "export": ("--single-file", place, *workspace),
+    }
+    ran = featlas(command, *options[command])
+    assert ran.code == 2
+    assert str(place) in ran.paragraph()
+
+
+def test_what_would_stop_a_run_later_is_told_before_sampling(
+    mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    fresh = Mini(mini.config, tmp_path / "workspace")
+    keyless = fresh.featlas("run", "--model", "openai/x", "--explainer", "top_and_random")
+    absent = fresh.featlas("run", "--set", "label.features=0-99999")
+    assert (keyless.code, absent.code) == (2, 2)
+    assert "OPENAI_API_KEY is not set" in keyless.paragraph()
+    assert "no feature 99999" in absent.paragraph()
+    assert "shards" not in keyless.err + absent.err
+
+
+def test_a_value_of_the_command_line_is_not_blamed_on_the_file(mini: Mini) -> None:
+    ran = mini.featlas("run", "--set", "sample.window=33")
+    assert ran.paragraph().startswith("Error: the command line: sample.sequence is 256")
+
+
+def test_a_run_that_was_killed_is_not_running_forever(mini_copy: Mini) -> None:
+    with Store(Workspace(mini_copy.workspace)) as store:
+        last = store.read("runs").tail(1)
+        store.save("runs", last.with_columns(run_id=pl.lit("dead"), state=pl.lit("running")))
+    assert mini_copy.featlas("run").code == 0
+    assert mini_copy.ask("SELECT state FROM runs WHERE run_id = 'dead'").item() == "killed"
+
+
+def test_a_report_of_an_earlier_versions_workspace_brings_it_up_to_date(mini_copy: Mini) -> None:
+    snapshot = Workspace(mini_copy.workspace).snapshot
+    with duckdb.connect(snapshot) as connection:
+        connection.execute("DELETE FROM schema_version WHERE version = (SELECT max(version) FROM schema_version)")
+    workspace = ("--workspace", mini_copy.workspace)
+    assert "Run `featlas report`" in featlas("query", "SELECT 1", *workspace).paragraph()
+    assert featlas("report", *workspace).code == 0
+    assert featlas("query", "SELECT 1", *workspace).code == 0

@@ -62,6 +62,12 @@ def test_a_marked_prefix_is_written_to_the_cache_and_then_read() -> None:
     assert (short.cache_creation_input_tokens, short.cache_read_input_tokens) == (0, 0)
 
 
+def test_without_a_prompt_cache_usage_depends_on_the_body_alone() -> None:
+    with LoopbackProvider(prompt_cache=False) as provider, openai_client(provider) as client:
+        usages = [client.chat.completions.create(**chat(system=CACHED_SYSTEM)).usage for _ in range(2)]
+    assert usages[0] == usages[1]
+
+
 def test_unknown_paths_are_refused_in_the_shape_of_the_provider() -> None:
     with LoopbackProvider() as provider:
         with anthropic_client(provider) as client, pytest.raises(anthropic.NotFoundError) as of_anthropic:
@@ -264,7 +270,7 @@ def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(comm
     told = [command.stdout.readline() for _ in range(5)]
     anthropic_url, openai_url = (line.split()[-1] for line in told[:2])
     assert openai_url == f"{anthropic_url}/v1"
-    assert "featlas run --explainer" in told[3]
+    assert "featlas run --features 0-9" in told[3]
     with openai.OpenAI(api_key="any", base_url=openai_url) as client:
         client.chat.completions.create(**chat())
     command.send_signal(signal.SIGINT)

@@ -74,7 +74,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_tables_of_an_undisturb
 @pytest.fixture
 def provider() -> Iterator[tuple[str, str]]:
     """Address of a provider in a process of its own, for requests and for its counts."""
-    command = [sys.executable, "-m", "flows.fake_provider", "--latency", "0.15"]
+    command = [sys.executable, "-m", "flows.fake_provider", "--latency", "0.15", "--no-prompt-cache"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     place = json.loads(process.stdout.readline())

@@ -152,6 +152,20 @@ def test_no_key_stands_in_any_file_of_the_workspace_or_in_what_was_printed(asked
     assert not [text for text in config if KEY in text or "api_key" in text.lower()]
 
 
+def test_a_key_that_a_server_repeats_in_its_error_is_stored_and_said_nowhere(
+    mini: Mini, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copied = mini.copy(tmp_path)
+    caplog.set_level("DEBUG")
+    with LoopbackProvider(judge, key="another") as provider:  # its 401 repeats all headers
+        ran = run(copied, provider)
+    assert (ran.code, provider.asked) == (1, [])
+    assert "refused the key" in ran.paragraph()
+    assert KEY not in ran.out + ran.err + caplog.text
+    files = [file for file in copied.workspace.rglob("*") if file.is_file()]
+    assert [file.name for file in files if KEY.encode() in file.read_bytes()] == []
+
+
 def test_running_again_sends_nothing(asked: Asking) -> None:
     mini, _, provider = asked
     before = len(provider.asked)
@@ -186,16 +200,22 @@ class Faulty:
     def __init__(self) -> None:
         self.well = False
         self.kinds: dict[str, Fault | None] = {}
+        self.wrong: set[str] = set()
+        """Bodies that got no usable answer."""
         self.turns = {"label": cycle(self.labels), "score": cycle(self.grades)}
 
     def fault(self, asked: Asked) -> Fault | None:
         if self.well:
             return None
         purpose = "label" if "label" in asked.schema["properties"] else "score"
-        if asked.digest not in self.kinds:
-            self.kinds[asked.digest] = next(self.turns[purpose])
-        kind = self.kinds[asked.digest]
-        return None if kind == "500" and asked.seen_before else kind  # asked again at once, then answered
+        if asked.user not in self.kinds:  # more room does not help a question that is cut off
+            self.kinds[asked.user] = next(self.turns[purpose])
+        kind = self.kinds[asked.user]
+        if kind == "500":
+            return None if asked.seen_before else kind  # asked again at once, then answered
+        if kind is not None:
+            self.wrong.add(asked.digest)
+        return kind
 
 
 def test_failed_requests_are_counted_with_reasons_and_asked_again_by_the_next_run(mini: Mini, tmp_path: Path) -> None:
@@ -215,13 +235,15 @@ def test_failed_requests_are_counted_with_reasons_and_asked_again_by_the_next_ru
         assert lost["grade"].null_count() == lost["probability"].null_count() == lost["reason"].count() == len(lost)
         assert copied.ask("SELECT state FROM runs ORDER BY started_at DESC LIMIT 1").item() == "partial"
 
-        wrong = {digest for digest, kind in faulty.kinds.items() if kind not in (None, "500")}
         sent, faulty.well = len(provider.asked), True
-        second = run(copied, provider)
+        unhelped = run(copied, provider)
+        assert unhelped.code == 3  # what was cut off twice is asked for again only if the user says so
+        assert not [a for a in provider.asked[sent:] if faulty.kinds.get(a.user) == "truncated"]
+        second = run(copied, provider, "--retry-failed")
         assert second.code == 0, second.err
         again = provider.asked[sent:]
         known = [asked for asked in again if asked.seen_before]
-        assert {asked.digest for asked in known} <= wrong  # else only new questions, about labels that are new
+        assert {asked.digest for asked in known} <= faulty.wrong  # else only new questions, about labels that are new
         assert provider.counts()["answered_twice"] == 0
         assert copied.ask("SELECT * FROM explanations WHERE state = 'failed'").is_empty()
         # what the first run lost stays, because its scores rest on it; each label has been judged again without loss
@@ -240,10 +262,11 @@ def test_answers_that_cannot_be_read_are_counted_and_never_become_numbers(mini: 
         if "label" in asked.schema["properties"]:
             return judge(asked)
         grades = dict.fromkeys(asked.schema["properties"], 50)
-        kind = len(provider.asked) % 4
+        kind = len(asked.user.partition("\n\nYou have answered this before")[0]) % 5
         if kind == 0:
             return "I'd rather not say."
-        return json.dumps({"1": "high", "2": 900} if kind == 1 else {"1": 5} if kind == 2 else grades)
+        bad = {1: {**grades, "2": "high"}, 2: {"1": 5}, 3: {**grades, "1": 900}}
+        return json.dumps(bad.get(kind, grades))
 
     with LoopbackProvider(answer) as provider:
         ran = run(copied, provider, "--json")

@@ -18,7 +18,13 @@ from labeling.types import Completion, CompletionFailure
 from tests.labeling.ledger_version_1 import ANSWERED, EXCERPTS, FAILED, PENDING, SENT, write_version_1
 from tests.labeling.llm_builders import request
 
-OPEN = "import sys; from pathlib import Path; from labeling.ledger import Ledger; Ledger(Path(sys.argv[1])).close()"
+OPEN = """
+import sys
+from pathlib import Path
+from labeling.ledger import Ledger
+print("now", flush=True)
+Ledger(Path(sys.argv[1])).close()
+"""
 
 
 @pytest.fixture
@@ -76,13 +82,13 @@ def test_a_ledger_of_version_1_that_is_damaged_is_refused_and_left_as_it_is(path
 def test_a_migration_that_is_killed_starts_over(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     write_version_1(path, more=30_000)
-    for wait in (0.0, 0.1, 0.2, 0.3):
-        process = subprocess.Popen([sys.executable, "-c", OPEN, str(path)])
-        while process.poll() is None and not path.with_name("ledger.sqlite-shm").exists():
-            time.sleep(0.005)
+    for wait in (0.0, 0.1, 0.3, 0.6):
+        process = subprocess.Popen([sys.executable, "-c", OPEN, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"now\n"
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         with closing(sqlite3.connect(path)) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             assert connection.execute("SELECT count(*) FROM requests").fetchone() == (30_004,)
