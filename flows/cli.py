@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("flows.commands.inspect", "Ask the published snapshot a question in SQL; read-only."),
     "export": ("flows.commands.inspect", "Copy everything into one DuckDB file to give away."),
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
+    "batches": ("flows.commands.batches", "List, collect or cancel what was asked of language models in batches."),
     "doctor": ("flows.commands.inspect", "Check that everything in the workspace fits together."),
     "train-dictionary": ("flows.commands.setup", "Train a TopK dictionary on a model's activations."),
     "fake-provider": ("flows.commands.fake_provider", "Serve a language model's APIs here, to try without a key."),

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.batches import batches_of
 from flows.budgets import budget_of, prices
 from labeling import llm
 from labeling.answers import PROBLEMS, TRUNCATED, Check, has_prose, nothing_wrong, second_question
 from labeling.config import Config, LLMConfig
 from labeling.errors import BudgetReached, unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
-from labeling.llm import ask, connect
+from labeling.llm import LanguageModel, ask, connect
+from labeling.llm._batch_model import BatchModel, is_pending, pending
 from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._prices import Prices
 from labeling.llm._rate import RateLimits
@@ -72,10 +74,16 @@ class Sent:
     """Requests that the ledger had an answer to already."""
     n_sent_again: int = 0
     """Requests that a process that died had under way; they may have been paid twice."""
+    n_pending: int = 0
+    """Results that are not there yet, because they are in a batch or noted for one. They are no failures."""
 
 
 def llm_settings(config: Config) -> LLMSettings:
     return config.llm
+
+
+def retry_policy(settings: LLMSettings) -> RetryPolicy:
+    return RetryPolicy(max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds)
 
 
 def check_provider(model: str | None) -> None:
@@ -93,19 +101,14 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
     """
     if not requests:
         return Sent([], [], [], [])
-    model = connect(
-        requests[0].model,
-        base_url=settings.base_url,
-        max_in_flight=settings.max_in_flight,
-        timeout_seconds=settings.timeout_seconds,
-        retry=RetryPolicy(
-            max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds
-        ),
-        limits=RateLimits(settings.requests_per_minute, settings.tokens_per_minute),
-    )
-    budget, table = budget_of(root, settings), prices(settings.prices)
+    budget, table, batches = budget_of(root, settings), prices(settings.prices), batches_of(root)
     with Ledger(Workspace(root).ledger, price=table.cost_usd) as ledger:
-        asking = _Asking(LedgerModel(model, ledger, budget), ledger, check)
+        model: LedgerModel | BatchModel = (
+            batches.model(requests[0].model)
+            if batches is not None and settings.mode == "batch"
+            else LedgerModel(_connect(requests[0].model, settings), ledger, budget)
+        )
+        asking = _Asking(model, ledger, check)
         try:
             first = asking.ask(requests, retry_failed=False)
             seconds = _second_questions(requests, first)
@@ -116,28 +119,49 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
         return _join(requests, first, seconds, again, asking, table)
 
 
+def _connect(model: str, settings: LLMSettings) -> LanguageModel:
+    return connect(
+        model,
+        base_url=settings.base_url,
+        max_in_flight=settings.max_in_flight,
+        timeout_seconds=settings.timeout_seconds,
+        retry=retry_policy(settings),
+        limits=RateLimits(settings.requests_per_minute, settings.tokens_per_minute),
+    )
+
+
 class _Asking:
     """Asks through the ledger and turns answers that can't be used into failures."""
 
-    def __init__(self, model: LedgerModel, ledger: Ledger, check: Check) -> None:
+    def __init__(self, model: LedgerModel | BatchModel, ledger: Ledger, check: Check) -> None:
         self.model = model
         self._ledger = ledger
         self._check = check
+        self._reused_before = model.reused
         self.n_kept = 0
         """Failures that the ledger knew already and that were not asked for again."""
+
+    @property
+    def n_reused(self) -> int:
+        return self.model.reused - self._reused_before + self.n_kept
 
     def ask(self, requests: Sequence[LLMRequest], *, retry_failed: bool) -> list[LLMResult]:
         """Results in order. Answers known to be unusable are not asked for again, unless told."""
         keys = [request_key(request) for request in requests]
         kept = {} if retry_failed else self._unusable(keys)
         self.n_kept += len(kept)
-        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
+        under_way = self._ledger.in_batches(keys)
+        missing = {
+            key: request
+            for key, request in zip(keys, requests, strict=True)
+            if key not in kept and key not in under_way
+        }
         results = ask(self.model, list(missing.values())) if missing else []
         found = {
             key: self._checked(key, request, result)
             for (key, request), result in zip(missing.items(), results, strict=True)
         }
-        return [kept.get(key) or found[key] for key in keys]
+        return [kept.get(key) or found.get(key) or pending() for key in keys]
 
     def _unusable(self, keys: Sequence[str]) -> dict[str, CompletionFailure]:
         failures = self._ledger.failures(keys)
@@ -184,7 +208,8 @@ def _join(
         results[place], keys[place] = result, request_key(question)
         trails[place] = (*trails[place], keys[place])
         used[place] += replace(usage([question], [result], table), second_questions=1)
-    return Sent(results, keys, trails, used, asking.model.reused + asking.n_kept, asking.model.sent_again)
+    n_pending = sum(is_pending(result) for result in results)
+    return Sent(results, keys, trails, used, asking.n_reused, asking.model.sent_again, n_pending)
 
 
 def usage(requests: Sequence[LLMRequest], results: Sequence[LLMResult], table: Prices) -> Usage:

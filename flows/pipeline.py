@@ -46,6 +46,8 @@ class Outcome:
     usage: Usage
     n_reused: int
     n_sent_again: int
+    n_pending: int = 0
+    """Answers that are still in batches; the same command collects them later."""
 
 
 def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
@@ -75,6 +77,7 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
         session.usage,
         session.n_reused,
         session.n_sent_again,
+        session.n_pending,
     )
 
 
@@ -86,7 +89,7 @@ def _run_all(session: Session, stages: Sequence[Stage], times: StageTimes) -> No
         from flows.stages.label import label_all
 
         times.measure("label", lambda: label_all(session, samples))
-    if "score" in stages:
+    if "score" in stages and session.n_pending == 0:  # controls rest on all labels
         from flows.stages.score import score_all
 
         times.measure("score", lambda: score_all(session, samples))

@@ -155,6 +155,7 @@ def join_outcomes(outcomes: Iterable[Outcome]) -> Outcome:
             joined.usage + outcome.usage,
             joined.n_reused + outcome.n_reused,
             joined.n_sent_again + outcome.n_sent_again,
+            joined.n_pending + outcome.n_pending,
         )
     return joined
 

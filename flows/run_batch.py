@@ -39,6 +39,8 @@ def run_batch(
     try:
         with open_budget(Path(workspace), read_config(config).llm):  # one for all stages
             for stage, stage_flow in STAGE_FLOWS.items():
+                if stage == "score" and any(outcome.n_pending for outcome in outcomes):
+                    continue  # controls rest on all labels, and some are still in batches
                 if stage in stages:
                     ended_as: State[Any] = stage_flow(config, workspace, return_state=True)
                     outcomes.append(ended_as.result())

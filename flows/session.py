@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import polars as pl
 
+from flows.batches import answers_at_hand, batches_of, open_batches
 from flows.budgets import open_budget
 from flows.llm import Usage
 from flows.progress import Progress
-from flows.shards import ShardRunner
+from flows.shards import Job, ShardRunner
 from flows.worker_processes import WorkerProcesses
 from labeling import evidence
 from labeling.config import Config
@@ -49,6 +50,10 @@ class Session:
     usage: Usage = field(default_factory=Usage)
     n_reused: int = 0
     """Requests whose answer the ledger had already."""
+    n_from_batches: int = 0
+    """Answers that were read from batches and counted."""
+    n_pending: int = 0
+    """Answers that are still in batches. What needs them is left for a later run; they are no failures."""
     budget_reached: str | None = None
     """What to tell the user when a limit ended the run early."""
     n_sent_again: int = 0
@@ -76,10 +81,24 @@ class Session:
         self.n_reused += n_reused
         self.n_sent_again += n_sent_again
 
+    def has_answers(self, stage: str, jobs: Callable[[], Iterable[Job]], ask: Callable[[Job], int]) -> bool:
+        """Whether all that the jobs ask is answered. Where requests are in batches, submit and wait, or count them.
+
+        `ask` returns how many answers of a job are not there yet.
+        """
+        missing = answers_at_hand(self.workspace.root, self.config, self.progress, stage=stage, jobs=jobs, ask=ask)
+        self.n_pending += missing
+        batches = batches_of(self.workspace.root)
+        if batches is not None and not missing:  # the jobs will find these answers in the ledger, but they are new
+            self.n_reused -= batches.n_answered - self.n_from_batches
+            self.n_from_batches = batches.n_answered
+        return not missing
+
     def record_end(self) -> None:
         """State how the run ended, as far as it went: complete, or partial with what was lost."""
         lost = ", ".join(f"{count} {reason}" for reason, count in sorted(self.failures.items()))
-        message = self.budget_reached or lost or None
+        waiting = f"{self.n_pending} answers are not there yet: they are in batches" if self.n_pending else ""
+        message = self.budget_reached or "; ".join(part for part in (lost, waiting) if part) or None
         _record(self, state="partial" if message else "complete", message=message)
 
     def count_failures(self, kind: str, reasons: dict[str, int]) -> None:
@@ -98,7 +117,12 @@ def open_session(
     Without a runner, shards that compute on the CPU are spread over worker processes.
     """
     workspace, cores = Workspace(root).create(), config.sample.threads or min(MOST_CORES, idle_cores())
-    with open_budget(root, config.llm), Store(workspace) as store, WorkerProcesses(cores) as workers:
+    with (
+        open_budget(root, config.llm),
+        open_batches(root, config.llm),
+        Store(workspace) as store,
+        WorkerProcesses(cores) as workers,
+    ):
         session = Session(
             workspace=workspace,
             store=store,

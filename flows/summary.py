@@ -58,6 +58,7 @@ class Summary:
             "peak_memory_mib": self.peak_memory_mib,
             "worker_memory_mib": self.worker_memory_mib,
             "failures": outcome.failures,
+            "pending": outcome.n_pending,
             "llm": asdict(outcome.usage) | {"reused": outcome.n_reused, "sent_again": outcome.n_sent_again},
             "costs": [asdict(cost) for cost in self.costs],
             "features": self.statuses.to_dicts(),
@@ -65,7 +66,17 @@ class Summary:
         }
 
     def as_text(self) -> str:
-        return "\n".join([*self._features(), "", *self._scores(), *self._requests(), *self._failures(), *self._end()])
+        return "\n".join(
+            [
+                *self._features(),
+                "",
+                *self._scores(),
+                *self._requests(),
+                *self._pending(),
+                *self._failures(),
+                *self._end(),
+            ]
+        )
 
     def _features(self) -> list[str]:
         lines = []
@@ -114,6 +125,14 @@ class Summary:
             again = self.outcome.n_sent_again
             lines.append(f"{again} were under way when an earlier run was killed and were sent again")
         return [*lines, *(cost.as_text() for cost in self.costs)]
+
+    def _pending(self) -> list[str]:
+        if not self.outcome.n_pending:
+            return []
+        return [
+            f"Under way: {self.outcome.n_pending:,} answers are in batches (featlas batches). The same command collects "
+            "them and goes on."
+        ]
 
     def _failures(self) -> list[str]:
         if not self.outcome.failures:

@@ -89,7 +89,10 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class LLMConfig:
-    mode: Literal["interactive", "batch"] = _key("interactive asks at once", "interactive")
+    mode: Literal["interactive", "batch"] = _key(
+        "interactive asks at once; batch asks at half the price and answers within a day", "interactive"
+    )
+    wait: bool = _key("wait for batches; otherwise a later run collects them", True)
     max_in_flight: int = _key("requests under way at the same time", 64, at_least=1)
     base_url: str | None = _key("any server that speaks the provider's protocol", hint="http://localhost:8000/v1")
     max_cost: float | None = _key("stop a run before it spends more than this, US dollars", above=0, hint=5.0)
@@ -361,8 +364,6 @@ def _check_corpus(corpus: CorpusConfig, places: _Places) -> None:
 
 
 def _check_llm(config: Config, places: _Places) -> None:
-    if config.llm.mode == "batch":
-        raise UsageError(f"{places.of('llm.mode')}: llm.mode = 'batch' is not available yet; allowed: 'interactive'.")
     for name, model in (("label.model", config.label.model), ("score.model", config.score.model)):
         if model is not None and not re.fullmatch(r"[a-z_]+/\S+", model):
             raise UsageError(

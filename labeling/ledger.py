@@ -34,6 +34,7 @@ from labeling.ledger_rows import (
     COMPLETION_COLUMNS,
     FAILURE_COLUMNS,
     Price,
+    completion_of,
     insert,
     read_completion,
     read_failure,
@@ -124,7 +125,7 @@ class Ledger:
     def answers(self, keys: Iterable[str]) -> dict[str, Completion]:
         """Stored answers among the keys."""
         rows = self._select(f"request_key, {COMPLETION_COLUMNS}", list(keys), "state = 'answered'")
-        return {row[0]: Completion(*row[1:]) for row in rows}
+        return {row[0]: completion_of(row[1:]) for row in rows}
 
     def failures(self, keys: Iterable[str]) -> dict[str, CompletionFailure]:
         """Stored failures among the keys, with what came back, if anything did."""
@@ -204,6 +205,20 @@ class Ledger:
             connection.execute(
                 "UPDATE requests SET state = ?, owner = NULL, batch = NULL WHERE request_key = ?", (state, key)
             )
+
+    def release_many(self, keys: Iterable[str]) -> None:
+        """Give back claims of requests that were certainly not sent."""
+        with self._ending(keys := list(keys)) as connection:
+            connection.executemany(
+                "UPDATE requests SET state = 'pending', owner = NULL, batch = NULL WHERE request_key = ?",
+                [(key,) for key in keys],
+            )
+
+    def in_batches(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys whose request is under way in a batch."""
+        states = ", ".join(f"'{state}'" for state in UNDER_WAY)
+        condition = f"state = 'sent' AND batch IN (SELECT batch FROM batches WHERE state IN ({states}))"
+        return {key for (key,) in self._select("request_key", list(keys), condition)}
 
     def batches(self) -> list[BatchRow]:
         """All batches, oldest first."""

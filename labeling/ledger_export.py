@@ -9,8 +9,7 @@ from typing import Any
 import polars as pl
 
 from labeling.evidence import LLM_REQUESTS
-from labeling.ledger_rows import COMPLETION_COLUMNS, Price
-from labeling.types import Completion
+from labeling.ledger_rows import COMPLETION_COLUMNS, Price, completion_of
 
 ROWS_AT_ONCE = 20_000
 """Bounds what is in memory as Python objects."""
@@ -38,7 +37,7 @@ def _frame(rows: Sequence[tuple[Any, ...]], names: Sequence[str], price: Price |
     costs = [
         row[cost]
         if row[cost] is not None or price is None or row[billed] is None
-        else price(row[model], Completion(*row[len(names) :]))
+        else price(row[model], completion_of(row[len(names) :]))
         for row in rows
     ]
     return frame.with_columns(

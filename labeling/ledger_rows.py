@@ -16,9 +16,9 @@ from labeling.types import JSON, Completion, CompletionFailure, LLMRequest, LLMR
 
 COMPLETION_COLUMNS = (
     "answer, stop_reason, input_tokens, cached_input_tokens, output_tokens, latency_seconds, "
-    "cache_write_input_tokens, attempts"
+    "cache_write_input_tokens, attempts, batch IS NOT NULL"
 )
-"""In the order of Completion's fields."""
+"""In the order of Completion's fields; `completion_of` reads them."""
 
 FAILURE_COLUMNS = f"reason, retryable, detail, latency_seconds IS NOT NULL AND answer IS NOT NULL, {COMPLETION_COLUMNS}"
 
@@ -126,24 +126,29 @@ def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd
             values.append(getattr(answer, name))
     query = f"UPDATE requests SET {', '.join(columns)} WHERE request_key = ? RETURNING {COMPLETION_COLUMNS}"
     (row,) = connection.execute(query, (*values, key)).fetchall()
-    return result if failure is not None else Completion(*row)
+    return result if failure is not None else completion_of(row)
 
 
 # An UPDATE reads the values from before it.
 _ADD_COST = "cost_usd = ? + CASE WHEN input_tokens IS NULL THEN 0 ELSE cost_usd END"
 
 
+def completion_of(columns: Sequence[Any]) -> Completion:
+    """From the columns COMPLETION_COLUMNS."""
+    return replace(Completion(*columns[:-1]), batch=bool(columns[-1]))
+
+
 def read_completion(connection: sqlite3.Connection, key: str) -> Completion:
     """The stored answer of an answered request."""
     query = f"SELECT {COMPLETION_COLUMNS} FROM requests WHERE request_key = ?"
-    return Completion(*connection.execute(query, (key,)).fetchone())
+    return completion_of(connection.execute(query, (key,)).fetchone())
 
 
 def read_failure(row: Sequence[Any]) -> CompletionFailure:
     """From the columns FAILURE_COLUMNS."""
     reason, retryable, detail, answered, *answer = row
-    completion = Completion(*answer) if answered else None
-    return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-1])
+    completion = completion_of(answer) if answered else None
+    return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-2])
 
 
 def reject(connection: sqlite3.Connection, key: str, reason: str, detail: str) -> None:

@@ -224,6 +224,8 @@ class Completion:
     """Prompt tokens written to the provider's cache, which some providers bill at more than the plain price."""
     attempts: int = 1
     """How often the request was sent until this came back."""
+    batch: bool = False
+    """Whether it came in a batch, which the providers bill at half the price."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ MAY_IMPORT = {
 ONLY_IN = {
     "prefect": ("flows/*",),
     "duckdb": ("labeling/store.py", "labeling/snapshot.py", "dashboards/queries.py"),
-    "anthropic": ("labeling/llm/anthropic.py",),
-    "openai": ("labeling/llm/openai.py",),
+    "anthropic": ("labeling/llm/anthropic.py", "labeling/llm/_anthropic_batches.py"),
+    "openai": ("labeling/llm/openai.py", "labeling/llm/_openai_batches.py"),
     "httpx": (),  # the SDKs' own business, and another package in each of them
     "httpx2": (),
     "data": (),

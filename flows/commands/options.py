@@ -53,6 +53,8 @@ SHORTCUTS = {
     "max_cost": ("llm.max_cost",),
     "max_requests": ("llm.max_requests",),
     "retry_failed": ("llm.retry_failed",),
+    "mode": ("llm.mode",),
+    "wait": ("llm.wait",),
 }
 """Options by the config keys they stand for."""
 
@@ -72,6 +74,12 @@ def override_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--max-cost", type=float, help="US dollars that this run may spend on language models; exit code 4.")
     @click.option("--max-requests", type=int, help="Requests to language models that this run may send; exit code 4.")
     @click.option("--retry-failed", is_flag=True, default=None, help="Ask again for answers that could not be used.")
+    @click.option(
+        "--mode",
+        type=click.Choice(["interactive", "batch"]),
+        help="Ask at once, or in batches: half the price, answers within a day.",
+    )
+    @click.option("--no-wait", "wait", flag_value=False, default=None, help="Submit batches and end; run again later.")
     @click.option("--set", "keys", multiple=True, metavar="KEY=VALUE", help="Any config key, such as sample.panel=800.")
     @wraps(command)
     def with_overrides(*args: Any, keys: tuple[str, ...], **options: Any) -> Any:
@@ -93,18 +101,20 @@ def override_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def find_config(path: Path | None, workspace: Path, overrides: dict[str, object]) -> Config:
     """The config a command works with: the file given, `featlas.toml` here, or that of the workspace's last run."""
     if path is None and not CONFIG_FILE.exists():
-        last = _last_config(workspace)
+        last = last_config(workspace)
         if last is None:
             raise UsageError(
                 f"There is no config: no --config, no {CONFIG_FILE} in this folder, and no run in {workspace}. "
                 "`featlas init` writes a config file to start from; `featlas demo` needs none."
             )
-        # asking again is for the run that was told to, not for those after it
-        return restore_config(last, environment=os.environ, overrides={"llm.retry_failed": False, **overrides})
+        # asking again, and not to wait, are for the run that was told to, not for those after it
+        once = {"llm.retry_failed": False, "llm.wait": True}
+        return restore_config(last, environment=os.environ, overrides={**once, **overrides})
     return load_config(path or CONFIG_FILE, environment=os.environ, overrides=overrides)
 
 
-def _last_config(workspace: Path) -> str | None:
+def last_config(workspace: Path) -> str | None:
+    """The config of the last run on a workspace, as JSON; None where there was none."""
     from labeling.snapshot import query
     from labeling.workspace import Workspace
 

@@ -196,9 +196,9 @@ def _row(item: _Asking, seen: Billed, session: Session, model: str) -> tuple[flo
     """Requests, prompt tokens, output tokens and US dollars of one feature."""
     read = sum((len(request.system) + len(request.user)) / 4 for request in item.requests) * (seen.ratio or 1.0)
     written = sum(seen.output_tokens or _typical_output(request) for request in item.requests)
-    cached = round(read * seen.cached_share)
+    cached, in_batch = round(read * seen.cached_share), session.config.llm.mode == "batch"
     cost = prices(session.config.llm.prices).cost_usd(
-        model, Completion("", "", round(read), cached, round(written), latency_seconds=0.0)
+        model, Completion("", "", round(read), cached, round(written), latency_seconds=0.0, batch=in_batch)
     )
     return tuple(item.times * value for value in (len(item.requests), read, written, cost or 0.0))  # type: ignore[return-value]
 

@@ -21,7 +21,7 @@ import polars as pl
 from evals import scorers
 from evals.calibration import Curve
 from evals.scorers import Scorer
-from flows.llm import LLMSettings, Usage, send
+from flows.llm import LLMSettings, Sent, Usage, send
 from labeling import evidence
 from labeling.feature_evidence import read_contexts
 from labeling.identity import identify
@@ -115,13 +115,7 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
     """Judge all labels of the range on `score` contexts and write the judgments."""
     scorer, workspace = make_scorer(job.scorer), Workspace(job.root)
     windows = split_windows(job.root, job.corpus_id, "score")
-    panel = _panel(workspace, job.sample_id, windows) if scorer.uses_panel else np.zeros(0, np.int64)
-    asked = [
-        ask_about(row, contexts, panel, scorer, windows, job.epoch)
-        for row, contexts in _labels_with_contexts(job, "score", windows)
-    ]
-    requests = [request for item in asked for request in item.requests]
-    sent = send(job.root, requests, job.llm, scorer.problem)
+    asked, sent = _ask_all(job, scorer, windows)
     scorer.prepare([item.task for item in asked], windows)
     judged, lost, place = list[_Judged](), Counter[str](), 0
     for item in asked:
@@ -135,6 +129,23 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
     once = dict(zip(sent.asked, sent.usage, strict=True))  # two controls can ask the same question
     spent = sum(once.values(), Usage())
     return JudgeResult(len(frame), dict(lost), spent, sent.n_reused, sent.n_sent_again)
+
+
+def ask_ahead(job: JudgeShard) -> int:
+    """Ask what `judge_shard` will ask. Return how many answers are not there yet."""
+    windows = split_windows(job.root, job.corpus_id, "score")
+    return _ask_all(job, make_scorer(job.scorer), windows)[1].n_pending
+
+
+def _ask_all(job: JudgeShard, scorer: Scorer, windows: Windows) -> tuple[list[AskedLabel], Sent]:
+    """Each label of the range with its requests, and what became of all of them."""
+    panel = _panel(Workspace(job.root), job.sample_id, windows) if scorer.uses_panel else np.zeros(0, np.int64)
+    asked = [
+        ask_about(row, contexts, panel, scorer, windows, job.epoch)
+        for row, contexts in _labels_with_contexts(job, "score", windows)
+    ]
+    requests = [request for item in asked for request in item.requests]
+    return asked, send(job.root, requests, job.llm, scorer.problem)
 
 
 def _judged_before(job: JudgeShard) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.llm import LLMSettings, Usage, llm_settings, send
+from flows.llm import LLMSettings, Sent, Usage, llm_settings, send
 from flows.session import Session
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
@@ -66,11 +66,21 @@ def label_all(session: Session, samples: Sequence[Sample]) -> None:
     Features that have a label from the same explainer, model, prompt and evidence are skipped; failed ones are tried
     again. What fails is counted in the session.
     """
-    for name in session.config.label.explainer:
-        for sample in samples:
-            choice = choose_explainer(session, name)
-            for repeat in range(session.config.label.repeats):
-                _label_sample(session, sample, choice, repeat)
+    work = [
+        (sample, choice, repeat)
+        for choice in [choose_explainer(session, name) for name in session.config.label.explainer]
+        for sample in samples
+        for repeat in range(session.config.label.repeats)
+    ]
+    asking = [item for item in work if make_explainer(item[1]).model is not None]
+
+    def jobs() -> Iterator[LabelShard]:
+        return (job for item in asking for job in _jobs(session, *item))
+
+    answered = not asking or session.has_answers("label", jobs, ask_ahead)
+    for item in work:
+        if answered or item not in asking:
+            _label_sample(session, *item)
 
 
 def choose_explainer(session: Session, name: str) -> ExplainerChoice:
@@ -97,8 +107,25 @@ def _read_prompt(path: str | None) -> str | None:
 
 def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, repeat: int) -> None:
     store, explainer = session.store, make_explainer(choice)
-    wanted = features_to_label(session, sample, explainer, repeat)
-    jobs = [
+    jobs = _jobs(session, sample, choice, repeat)
+    done, total = 0, sum(len(job.features) for job in jobs)
+    for job, result in session.runner(label_shard, jobs, name="label", parallel=explainer.model is None):
+        rows = result.explanations.with_columns(
+            pl.lit(session.run_id).alias("run_id"), pl.lit(session.now()).alias("created_at")
+        )
+        store.save("explanations", rows)
+        session.count_requests(result.usage, result.n_reused, result.n_sent_again)
+        failed = rows.filter(pl.col("state") == "failed")
+        session.count_failures("label", Counter(failed["reason"].to_list()))
+        done += len(job.features)
+        session.progress.advance(
+            f"label {sample.feature_set.name} ({choice.name})", done=done, total=total, unit="features"
+        )
+
+
+def _jobs(session: Session, sample: Sample, choice: ExplainerChoice, repeat: int) -> list[LabelShard]:
+    wanted = features_to_label(session, sample, make_explainer(choice), repeat)
+    return [
         LabelShard(
             root=session.workspace.root,
             sample_id=sample.sample_id,
@@ -110,19 +137,6 @@ def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, rep
         )
         for first in range(0, len(wanted), FEATURES_PER_SHARD)
     ]
-    done = 0
-    for job, result in session.runner(label_shard, jobs, name="label", parallel=explainer.model is None):
-        rows = result.explanations.with_columns(
-            pl.lit(session.run_id).alias("run_id"), pl.lit(session.now()).alias("created_at")
-        )
-        store.save("explanations", rows)
-        session.count_requests(result.usage, result.n_reused, result.n_sent_again)
-        failed = rows.filter(pl.col("state") == "failed")
-        session.count_failures("label", Counter(failed["reason"].to_list()))
-        done += len(job.features)
-        session.progress.advance(
-            f"label {sample.feature_set.name} ({choice.name})", done=done, total=len(wanted), unit="features"
-        )
 
 
 def features_to_label(session: Session, sample: Sample, explainer: Explainer, repeat: int) -> list[FeatureInfo]:
@@ -150,9 +164,7 @@ def explanation_id(feature: FeatureInfo, explainer: Explainer, repeat: int) -> s
 def label_shard(job: LabelShard) -> LabelShardResult:
     """Make, send and read the requests of some features."""
     explainer = make_explainer(job.explainer)
-    asked = [(e, explainer.requests(e)) for e in gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)]
-    requests = [_repeated(request, job.repeat) for _, some in asked for request in some]
-    sent = send(job.root, requests, job.llm, explainer.problem)
+    asked, sent = _ask(job, explainer)
     rows, total, place = [], Usage(), 0
     for item, some in asked:
         span = slice(place, place + len(some))
@@ -162,6 +174,18 @@ def label_shard(job: LabelShard) -> LabelShardResult:
         keys = [key for keys in sent.asked[span] for key in keys]
         rows.append(_row(item, explainer, job.repeat, sent.results[span], keys, spent))
     return LabelShardResult(pl.DataFrame(rows, schema=EXPLANATION_TYPES), total, sent.n_reused, sent.n_sent_again)
+
+
+def ask_ahead(job: LabelShard) -> int:
+    """Ask what `label_shard` will ask. Return how many answers are not there yet."""
+    return _ask(job, make_explainer(job.explainer))[1].n_pending
+
+
+def _ask(job: LabelShard, explainer: Explainer) -> tuple[list[tuple[Evidence, tuple[LLMRequest, ...]]], Sent]:
+    """The requests about each feature, and what became of all of them."""
+    asked = [(e, explainer.requests(e)) for e in gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)]
+    requests = [_repeated(request, job.repeat) for _, some in asked for request in some]
+    return asked, send(job.root, requests, job.llm, explainer.problem)
 
 
 def gather_evidence(root: Path, sample_id: str, corpus_id: str, features: Sequence[FeatureInfo]) -> list[Evidence]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +17,7 @@ from flows.budgets import prices
 from flows.llm import llm_settings, usage_of
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
-from flows.stages.judge import JudgeShard, ScorerChoice, grade_select, judge_shard, make_scorer, read_label
+from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
 from flows.stages.label import choose_explainer, make_explainer
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
@@ -36,6 +36,7 @@ CALIBRATION_FEATURES = 5000
 def score_all(session: Session, samples: Sequence[Sample]) -> None:
     """Score the labels of every explainer of the config with every scorer, controls included."""
     config = session.config
+    work: list[tuple[Judging, Scorer]] = []
     for priority, name in enumerate(config.score.scorers):
         scorer = make_scorer(ScorerChoice(name, config.score.model))  # a wrong name or model stops here
         for explainer in config.label.explainer:
@@ -49,7 +50,29 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
                     judge_model=scorer.model,
                     priority=priority,
                 )
-                _score_sample(session, judging, scorer)
+                work.append((judging, scorer))
+    asking = [(judging, scorer) for judging, scorer in work if scorer.model is not None]
+
+    def jobs() -> Iterator[JudgeShard]:
+        return (job for judging, scorer in asking for job in _jobs_to_ask(session, judging, scorer))
+
+    answered = not asking or session.has_answers("score", jobs, ask_ahead)
+    for judging, scorer in work:
+        if answered or scorer.model is None:
+            _score_sample(session, judging, scorer)
+
+
+def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[JudgeShard]:
+    """Jobs of a scorer that asks a language model, except those that are done."""
+    labels = _accepted(session, scorer, choose_labels(session, judging), None)
+    if labels.is_empty():
+        return []
+    path = _write_labels(session, judging, labels, scorer)
+    key = f"{judging.group}.{path.stem}"
+    if session.store.shard_done("score", key, 0):
+        return []
+    jobs = _jobs(session, judging, path, None)
+    return [job for job in jobs if not session.store.shard_done("judge", key, job.shard)]
 
 
 def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
@@ -92,10 +115,10 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         session.store.finish_shard("score", key, 0, rows=len(labels))
 
 
-def _accepted(session: Session, scorer: Scorer, labels: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The labels that the scorer can judge; of the others people are told why not."""
+def _accepted(session: Session, scorer: Scorer, labels: pl.DataFrame, name: str | None) -> pl.DataFrame:
+    """The labels that the scorer can judge; of the others people are told why not, under the name."""
     refusals = [scorer.accepts(read_label(row)) for row in labels.iter_rows(named=True)]
-    for reason, count in Counter(reason for reason in refusals if reason is not None).items():
+    for reason, count in Counter(reason for reason in refusals if reason is not None and name is not None).items():
         session.progress.say(f"score {name}: {count} labels can't be judged: {reason}")
     accepted = labels.filter(pl.Series([reason is None for reason in refusals], dtype=pl.Boolean))
     return accepted if accepted["control"].null_count() else accepted.clear()

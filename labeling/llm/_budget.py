@@ -33,7 +33,6 @@ class Reservation:
     model: str
     worst_usd: float
     """0 where the price is not known, which only a run without a limit of cost allows."""
-    price_share: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Budget:
                 return None
             self._number += 1
             self._requests += 1
-            reservation = Reservation(self._number, request.model, worst, price_share)
+            reservation = Reservation(self._number, request.model, worst)
             self._under_way[reservation.number] = reservation
             return reservation
 
@@ -127,7 +126,7 @@ class Budget:
                 return
             answer = result if isinstance(result, Completion) else result.answer
             if answer is not None:
-                self._add(self._prices.cost_usd(reservation.model, answer), reservation.price_share)
+                self._add(self._prices.cost_usd(reservation.model, answer))
             elif not isinstance(result, Completion) and result.reason in MAYBE_BILLED:
                 self._cost_usd += reservation.worst_usd
                 self._unsure_usd += reservation.worst_usd
@@ -148,11 +147,11 @@ class Budget:
     def _requests_used(self) -> bool:
         return self._max_requests is not None and self._requests >= self._max_requests
 
-    def _add(self, cost_usd: float | None, price_share: float) -> None:
+    def _add(self, cost_usd: float | None) -> None:
         if cost_usd is None:
             self._cost_known = False
         else:
-            self._cost_usd += cost_usd * price_share
+            self._cost_usd += cost_usd
 
     def _message(self) -> str:
         limit = (

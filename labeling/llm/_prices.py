@@ -18,6 +18,9 @@ from labeling.types import Completion
 SNAPSHOT_DATE = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 """Providers put a date behind a model's name; the price is that of the name without it."""
 
+BATCH_SHARE = 0.5
+"""Share of the list price that both providers bill for what is asked in a batch."""
+
 
 @dataclass(frozen=True)
 class ModelPrice:
@@ -55,7 +58,7 @@ class Prices:
             + completion.cache_write_input_tokens * price.cache_write
             + completion.output_tokens * price.output
         )
-        return dollars / 1_000_000
+        return dollars / 1_000_000 * (BATCH_SHARE if completion.batch else 1.0)
 
 
 def load_prices(path: Path) -> Prices:

@@ -45,15 +45,7 @@ def create(
     limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when ANTHROPIC_API_KEY is not set."""
-    endpoint = read_endpoint(
-        provider="anthropic",
-        model=model,
-        base_url=base_url,
-        default_url="https://api.anthropic.com",
-        url_name="ANTHROPIC_BASE_URL",
-        key_name="ANTHROPIC_API_KEY",
-        key_optional=False,
-    )
+    endpoint = endpoint_of(model, base_url)
     return share_dispatcher(
         endpoint,
         lambda: _Client(endpoint, timeout_seconds),
@@ -71,6 +63,19 @@ def open_sdk(endpoint: Endpoint, *, timeout_seconds: float) -> AsyncAnthropic:
     return anthropic.AsyncAnthropic(api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds)
 
 
+def endpoint_of(model: str, base_url: str | None) -> Endpoint:
+    """Where `model` is asked, interactively or in batches. Raise UsageError when the key is missing."""
+    return read_endpoint(
+        provider="anthropic",
+        model=model,
+        base_url=base_url,
+        default_url="https://api.anthropic.com",
+        url_name="ANTHROPIC_BASE_URL",
+        key_name="ANTHROPIC_API_KEY",
+        key_optional=False,
+    )
+
+
 class _Client:
     def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
         import anthropic
@@ -86,17 +91,12 @@ class _Client:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
             with self._clients.one() as client:
-                schema = self._sdk.transform_schema(dict(request.schema))
                 reply = await client.messages.with_raw_response.create(
                     model=self._endpoint.model,
                     max_tokens=request.max_output_tokens,
                     messages=(),
-                    # Parameters the SDK checks part by part against its types, which takes it as long as the HTTP.
-                    extra_body={
-                        "system": system_blocks(request.system),
-                        "messages": [{"role": "user", "content": request.user}],
-                        "output_config": {"format": {"type": "json_schema", "schema": schema}},
-                    },
+                    # In the parameters of its own the SDK checks every part against its types: as long as the HTTP takes.
+                    extra_body=message_body(request, self._endpoint.model),
                 )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
@@ -104,6 +104,19 @@ class _Client:
             headers = error.response.headers
             return Reply(status_fault(self._endpoint, error.status_code, error.body, headers), headers)
         return Reply(read_message(reply.http_response.content, self._endpoint), reply.headers)
+
+
+def message_body(request: LLMRequest, model: str) -> dict[str, JSON]:
+    """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
+    from anthropic import transform_schema
+
+    return {
+        "model": model,
+        "system": system_blocks(request.system),
+        "messages": [{"role": "user", "content": request.user}],
+        "max_tokens": request.max_output_tokens,
+        "output_config": {"format": {"type": "json_schema", "schema": transform_schema(dict(request.schema))}},
+    }
 
 
 def system_blocks(system: str) -> list[TextBlockParam]:

@@ -20,7 +20,6 @@ from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletionMessageParam
 
     from labeling.llm import LanguageModel
 
@@ -42,15 +41,7 @@ def create(
     limits: RateLimits = UNLIMITED,
 ) -> LanguageModel:
     """Connect to `model`. Raise UsageError when OPENAI_API_KEY is not set and the server is OpenAI's own."""
-    endpoint = read_endpoint(
-        provider="openai",
-        model=model,
-        base_url=base_url,
-        default_url="https://api.openai.com/v1",
-        url_name="OPENAI_BASE_URL",
-        key_name="OPENAI_API_KEY",
-        key_optional=True,
-    )
+    endpoint = endpoint_of(model, base_url)
     return share_dispatcher(
         endpoint,
         lambda: _Client(endpoint, timeout_seconds),
@@ -66,6 +57,19 @@ def open_sdk(endpoint: Endpoint, *, timeout_seconds: float) -> AsyncOpenAI:
     import openai
 
     return openai.AsyncOpenAI(api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds)
+
+
+def endpoint_of(model: str, base_url: str | None) -> Endpoint:
+    """Where `model` is asked, interactively or in batches. Raise UsageError when the key is missing."""
+    return read_endpoint(
+        provider="openai",
+        model=model,
+        base_url=base_url,
+        default_url="https://api.openai.com/v1",
+        url_name="OPENAI_BASE_URL",
+        key_name="OPENAI_API_KEY",
+        key_optional=True,
+    )
 
 
 class _Client:
@@ -86,15 +90,8 @@ class _Client:
                 reply = await client.chat.completions.with_raw_response.create(
                     model=self._endpoint.model,
                     messages=(),
-                    # Parameters the SDK checks part by part against its types, which takes it as long as the HTTP.
-                    extra_body={
-                        "messages": _messages(request),
-                        "max_completion_tokens": request.max_output_tokens,
-                        "response_format": {
-                            "type": "json_schema",
-                            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
-                        },
-                    },
+                    # In the parameters of its own the SDK checks every part against its types: as long as the HTTP takes.
+                    extra_body=chat_body(request, self._endpoint.model),
                 )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
@@ -104,9 +101,18 @@ class _Client:
         return Reply(read_chat(reply.http_response.content, self._endpoint), reply.headers)
 
 
-def _messages(request: LLMRequest) -> list[ChatCompletionMessageParam]:
-    user: ChatCompletionMessageParam = {"role": "user", "content": request.user}
-    return [{"role": "system", "content": request.system}, user] if request.system else [user]
+def chat_body(request: LLMRequest, model: str) -> dict[str, JSON]:
+    """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
+    user = {"role": "user", "content": request.user}
+    return {
+        "model": model,
+        "messages": [{"role": "system", "content": request.system}, user] if request.system else [user],
+        "max_completion_tokens": request.max_output_tokens,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
+        },
+    }
 
 
 def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:

@@ -80,7 +80,6 @@ def test_one_explainer_may_stand_without_brackets(read: Read) -> None:
         (FEATURES + "[sample]\nwindow = 30\n", ["30", "256", "whole windows"]),
         (FEATURES + "[llm]\nmax_cost = nan\n", ["max_cost", "nan", "above 0"]),
         (FEATURES + "[llm]\nmax_cost = 0\n", ["max_cost", "0", "above 0"]),
-        (FEATURES + '[llm]\nmode = "batch"\n', ["llm.mode", "'batch'", "not available yet", "'interactive'"]),
         (FEATURES + '[llm]\nmode = "fast"\n', ["mode", "'fast'", "'interactive'"]),
         (FEATURES + '[label]\nmodel = "claude"\n', ["label.model", "'claude'", "provider/model"]),
         (FEATURES + '[label]\nfeatures = "9-3"\n', ["features", "'9-3'", "0-199", "sql:"]),

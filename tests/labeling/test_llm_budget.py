@@ -104,7 +104,7 @@ def test_what_was_billed_is_spent_whatever_became_of_it(result: LLMResult | None
 def test_half_the_price_is_half_the_worst_case_and_half_the_cost() -> None:
     batches = budget(WORST)
     first, _ = batches.reserve(ONE, price_share=0.5), batches.reserve(ONE, price_share=0.5)
-    batches.settle(first, answer(0.01))
+    batches.settle(first, replace(answer(0.01), batch=True))
     assert batches.spent().cost_usd == pytest.approx(0.005)
 
 

@@ -1,0 +1,131 @@
+"""The seam of the batch endpoints: what a provider's batches can be told and asked, in the same words for all of them.
+
+One file a provider (`_anthropic_batches`, `_openai_batches`) with `create(*, model, base_url, timeout_seconds)`. A call
+raises CallFailed for what may pass or belongs to this batch, FeatlasError for what no call can survive. Calls block: a
+batch takes a handful of them. Who keeps the books is `_batch_desk.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol
+
+from labeling.errors import FeatlasError, UsageError
+from labeling.llm._endpoint import Endpoint
+from labeling.llm._faults import AGAIN, Fault, connection_fault, status_fault
+from labeling.types import JSON, Completion, LLMRequest
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """What one batch may hold."""
+
+    requests: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """How far the provider is with a batch."""
+
+    state: Literal["under_way", "ended", "failed"]
+    """`failed` is a batch that was refused as a whole: none of its requests was tried."""
+    done: int = 0
+    """Requests that have an outcome; some providers tell only at the end."""
+    left_over: str = "batch_incomplete"
+    """Once ended: why a request has no result."""
+    detail: str = ""
+    """The provider's words, where it refused."""
+
+
+@dataclass(frozen=True)
+class SeenBatch:
+    """A batch in the provider's listing."""
+
+    provider_batch: str
+    name: str | None
+    """Our id, which went with it; None where a provider keeps no such names."""
+    n_requests: int
+    ended: bool
+
+
+class CallFailed(Exception):
+    """A call without success, for a reason that does not stop the run."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
+class BatchClient(Protocol):
+    @property
+    def limits(self) -> BatchLimits: ...
+
+    def render(self, key: str, request: LLMRequest) -> JSON:
+        """A request as it stands in a batch, with the same body as interactively.
+
+        `key` is its name there: the providers take up to 64 letters, digits, `-` and `_`, and ledger keys are 32
+        hexadecimal digits.
+        """
+        ...
+
+    def submit(self, batch: str, requests: Sequence[JSON]) -> str:
+        """Make a batch of rendered requests. Return the provider's id of it."""
+        ...
+
+    def look(self, provider_batch: str) -> BatchStatus: ...
+
+    def results(self, provider_batch: str) -> Iterator[tuple[str, Completion | Fault]]:
+        """Key and outcome of each request, in any order, once the batch has ended."""
+        ...
+
+    def cancel(self, provider_batch: str) -> None: ...
+
+    def recent(self, since: float) -> Iterator[SeenBatch]:
+        """Batches of the account made since then (Unix seconds)."""
+        ...
+
+
+def connect_batches(name: str, *, base_url: str | None, timeout_seconds: float) -> BatchClient:
+    """The batch endpoint of the model `provider/model`. Nothing is sent yet.
+
+    Raise UsageError when the provider has none, or when its key is missing.
+    """
+    provider, _, model = name.partition("/")
+    module = f"labeling.llm._{provider}_batches"
+    if not provider.isidentifier() or find_spec(module) is None:
+        raise UsageError(
+            f"{name} can't be asked in batches: {provider!r} has no batch endpoint here; anthropic and openai have one. "
+            'Set llm.mode = "interactive" (--mode interactive).'
+        )
+    client: BatchClient = import_module(module).create(model=model, base_url=base_url, timeout_seconds=timeout_seconds)
+    return client
+
+
+@contextmanager
+def calling(endpoint: Endpoint, sdk: Any) -> Iterator[None]:
+    """Turn what an SDK raises into CallFailed, or FeatlasError where every call would meet it."""
+    try:
+        yield
+    except sdk.APIConnectionError as error:  # timeouts are among them
+        raise CallFailed(connection_fault(endpoint, error)) from error
+    except sdk.APIStatusError as error:
+        if error.status_code == 404:
+            raise FeatlasError(
+                f"The server at {endpoint.shown_url} does not know this batch, or has no batch endpoint (HTTP 404: "
+                f"{endpoint.scrub(str(error.message))}). Check llm.base_url and that the key in {endpoint.key_name} is of "
+                f"the same account as when the batch was submitted. {AGAIN}"
+            ) from error
+        raise CallFailed(status_fault(endpoint, error.status_code, error.body, error.response.headers)) from error
+
+
+def request_fault(endpoint: Endpoint, status: int, body: object, headers: Mapping[str, str] | None = None) -> Fault:
+    """Read the HTTP error of one request in a batch. What would stop an interactive run is a failure to be retried."""
+    try:
+        return status_fault(endpoint, status, body, headers or {})
+    except FeatlasError as error:
+        return Fault("refused_by_provider", True, str(error))
