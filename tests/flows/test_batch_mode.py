@@ -14,6 +14,8 @@ from labeling.workspace import Workspace
 from tests.flows.mini import Mini, Ran, differing, featlas, judge, tables
 from tests.flows.test_llm_pipeline import KEY, PRICED, run, url
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:

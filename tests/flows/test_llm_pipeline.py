@@ -218,6 +218,7 @@ class Faulty:
         return kind
 
 
+@pytest.mark.slow
 def test_failed_requests_are_counted_with_reasons_and_asked_again_by_the_next_run(mini: Mini, tmp_path: Path) -> None:
     copied, faulty = mini.copy(tmp_path), Faulty()
     with LoopbackProvider(judge, faults=faulty.fault) as provider:

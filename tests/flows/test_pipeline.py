@@ -138,7 +138,9 @@ def test_clusterings_with_other_settings_give_way_to_those_of_the_last_run(
 
 def test_two_feature_sets_on_one_dictionary_are_both_clustered(mini: Mini, tmp_path: Path) -> None:
     text = mini.config.read_text()
-    twin = text[: text.index("[[features]]", 5)].replace('name = "mini"', 'name = "twin"\nmax_tokens = 15000')
+    start, control = text.index("[[features]]"), text.index("[[features]]", 5)
+    twin = text[:control].replace('name = "mini"', 'name = "twin"\nmax_tokens = 15000')
+    text = text[start:control] + text[text.index("[corpus]") :]
     config = tmp_path / "twin.toml"
     config.write_text(twin + text)
     both = Mini(config, tmp_path / "workspace")
