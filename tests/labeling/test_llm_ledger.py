@@ -21,7 +21,6 @@ from labeling.errors import FeatlasError
 from labeling.evidence import TABLES
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.ledger_file import is_alive, this_process
-from labeling.ledger_group import LedgerGroup
 from labeling.llm import ask
 from labeling.llm.scripted import Scripted
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
@@ -202,46 +201,6 @@ def test_what_comes_back_together_is_committed_together_or_not_at_all(ledger: Le
     ledger.claim(keys[0])
     assert ledger.finish_many([(keys[0], answer), (keys[1], failure)]) == [replace(answer, attempts=2), failure]
     assert (ledger.summary().answered, ledger.summary().failed, ledger.summary().sent) == (1, 1, 1)
-
-
-def test_answers_of_one_turn_of_the_event_loop_share_a_commit(ledger: Ledger) -> None:
-    keys = ledger.register(requests(5))
-    group, answer = LedgerGroup(ledger), Completion("yes", "stop", 1, 0, 1, 0.1)
-
-    async def claim_then_finish(key: str) -> int:
-        assert (await group.claim(key)).granted
-        assert await group.finish(key, answer) == answer
-        return ledger.summary().answered
-
-    async def all_of_them() -> list[int]:
-        return await asyncio.gather(*map(claim_then_finish, keys))
-
-    assert asyncio.run(all_of_them()) == [5] * 5
-
-
-def test_an_answer_is_committed_although_who_waits_for_it_is_canceled(ledger: Ledger) -> None:
-    (key,) = ledger.register(requests(1))
-    ledger.claim(key)
-
-    async def cancel() -> None:
-        answer = Completion("yes", "stop", 1, 0, 1, 0.1)
-        waiting = asyncio.ensure_future(LedgerGroup(ledger).finish(key, answer))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-
-    asyncio.run(cancel())
-    assert ledger.summary().answered == 1
-
-
-def test_an_error_of_a_shared_commit_reaches_everyone_who_waits(ledger: Ledger) -> None:
-    group = LedgerGroup(ledger)
-    ledger.close()
-
-    async def both() -> list[object]:
-        return list(await asyncio.gather(group.claim("a"), group.claim("b"), return_exceptions=True))
-
-    assert [type(outcome) for outcome in asyncio.run(both())] == [sqlite3.ProgrammingError] * 2
 
 
 def test_a_ledger_can_be_read_while_another_process_writes(ledger: Ledger) -> None:
