@@ -203,6 +203,7 @@ def files_of_at_most(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_sampling_ends_in_one_paragraph_and_the_run_resumes(
     mini: Mini, tmp_path: Path
 ) -> None:

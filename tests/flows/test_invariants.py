@@ -158,6 +158,7 @@ def test_ranges_of_features_give_the_contexts_of_the_whole(mini: Mini, mini_copy
     assert pl.concat(parts).equals(whole)
 
 
+@pytest.mark.slow
 def test_another_shard_size_gives_the_same_contexts(mini: Mini, tmp_path: Path) -> None:
     """Other shards mean other padded batches, and so other last digits: at least 99.9 % of the windows are the same.
 

@@ -136,6 +136,7 @@ def test_clusterings_with_other_settings_give_way_to_those_of_the_last_run(
     assert mini_copy.ask(default).drop("created_at", strict=False).height == 2
 
 
+@pytest.mark.slow
 def test_two_feature_sets_on_one_dictionary_are_both_clustered(mini: Mini, tmp_path: Path) -> None:
     text = mini.config.read_text()
     start, control = text.index("[[features]]"), text.index("[[features]]", 5)
@@ -170,6 +171,7 @@ def test_scorers_that_cannot_judge_any_label_say_so_and_the_run_is_complete(
     assert "labels can't be judged: no_pattern" in ran.err
 
 
+@pytest.mark.slow
 def test_results_of_two_judges_stand_beside_each_other(mini_copy: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-loopback-123456")
     with LoopbackProvider(judge) as provider:
