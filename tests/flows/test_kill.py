@@ -65,7 +65,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_tables_of_an_undisturb
     finish(killed)
     assert kills >= 2
     assert differing(tables(calm.workspace), tables(killed.workspace)) == []
-    assert killed.ask("SELECT count(*) FROM runs WHERE state = 'running'").item() >= 1
+    assert killed.ask("SELECT count(*) FROM runs WHERE state = 'killed'").item() >= 1
     again = Mini(config, tmp_path / "again")
     finish(again)
     assert differing(tables(calm.workspace), tables(again.workspace)) == []
