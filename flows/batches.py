@@ -42,7 +42,7 @@ class RunBatches:
                     model, base_url=self._settings.base_url, timeout_seconds=self._settings.timeout_seconds
                 ),
                 budget=budget_of(self._root, self._settings),
-                retry=RetryPolicy(max_attempts=self._settings.max_attempts),
+                retry=retry_policy(self._settings),
             )
         return self._desk
 
@@ -90,6 +90,10 @@ def open_batches(root: Path, settings: LLMConfig) -> Iterator[RunBatches]:
         yield _OPEN[root]
     finally:
         _OPEN.pop(root).close()
+
+
+def retry_policy(settings: LLMConfig) -> RetryPolicy:
+    return RetryPolicy(max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds)
 
 
 def batches_of(root: Path) -> RunBatches | None:

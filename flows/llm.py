@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.batches import batches_of
+from flows.batches import batches_of, retry_policy
 from flows.budgets import budget_of, prices
 from labeling import llm
 from labeling.answers import PROBLEMS, TRUNCATED, Check, has_prose, nothing_wrong, second_question
@@ -18,7 +18,6 @@ from labeling.errors import BudgetReached, unknown_name
 from labeling.ledger import Ledger, LedgerModel, request_key
 from labeling.llm import LanguageModel, ask, connect
 from labeling.llm._batch_model import BatchModel, is_pending, pending
-from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._prices import Prices
 from labeling.llm._rate import RateLimits
 from labeling.registry import names
@@ -80,10 +79,6 @@ class Sent:
 
 def llm_settings(config: Config) -> LLMSettings:
     return config.llm
-
-
-def retry_policy(settings: LLMSettings) -> RetryPolicy:
-    return RetryPolicy(max_attempts=settings.max_attempts, longest_retry_after_seconds=settings.max_retry_after_seconds)
 
 
 def check_provider(model: str | None) -> None:

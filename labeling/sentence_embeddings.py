@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from labeling.allocator import keep_freed_memory
-from labeling.cores import idle_cores
 from labeling.types import FloatArray
 
 WIDTH = 384
@@ -45,7 +44,7 @@ class SentenceEmbedder:
             list(texts), truncation=True, max_length=MAX_TOKENS, padding=False
         ).input_ids
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
-        with _threads(min(THREADS, idle_cores()) if len(texts) > BATCH else 1):
+        with _threads(THREADS if len(texts) > BATCH else 1):
             for _, group in groupby(order, key=lambda i: len(tokens[i])):
                 same_length = list(group)
                 for start in range(0, len(same_length), BATCH):
@@ -79,12 +78,12 @@ class SentenceEmbedder:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads."""
+def _threads(limit: int) -> Iterator[None]:
+    """Use at most `limit` threads, and never more than the run was allowed."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    torch.set_num_threads(min(before, limit))
     try:
         yield
     finally:

@@ -94,7 +94,7 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     if not open_ids:
         return samples
     # two processes gain little over two threads
-    parallel = source.parallel and session.processes > max(TORCH_THREADS, 1) and corpus.n_shards > 1
+    parallel = source.parallel and session.processes > TORCH_THREADS and corpus.n_shards > 1
     shard_group = replace(group, threads=1) if parallel else group
     jobs = [
         SampleShard(

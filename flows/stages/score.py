@@ -117,10 +117,16 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
 
 def _accepted(session: Session, scorer: Scorer, labels: pl.DataFrame, name: str | None) -> pl.DataFrame:
     """The labels that the scorer can judge; of the others people are told why not, under the name."""
-    refusals = [scorer.accepts(read_label(row)) for row in labels.iter_rows(named=True)]
-    for reason, count in Counter(reason for reason in refusals if reason is not None and name is not None).items():
-        session.progress.say(f"score {name}: {count} labels can't be judged: {reason}")
-    accepted = labels.filter(pl.Series([reason is None for reason in refusals], dtype=pl.Boolean))
+    wording = ["text", "pattern"]  # a label stands in for several features: each wording is read once
+    each = labels.select(wording).unique(maintain_order=True)
+    reasons = pl.Series(
+        "reason", [scorer.accepts(read_label(row)) for row in each.iter_rows(named=True)], dtype=pl.String
+    )
+    told = labels.join(each.with_columns(reasons), on=wording, how="left", nulls_equal=True, maintain_order="left")
+    if name is not None:
+        for reason, count in Counter(told["reason"].drop_nulls()).items():
+            session.progress.say(f"score {name}: {count} labels can't be judged: {reason}")
+    accepted = told.filter(pl.col("reason").is_null()).drop("reason")
     return accepted if accepted["control"].null_count() else accepted.clear()
 
 
