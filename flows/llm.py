@@ -15,7 +15,8 @@ from labeling import llm
 from labeling.answers import PROBLEMS, TRUNCATED, Check, has_prose, nothing_wrong, second_question
 from labeling.config import Config, LLMConfig
 from labeling.errors import BudgetReached, unknown_name
-from labeling.ledger import Ledger, LedgerModel, request_key
+from labeling.ledger import Ledger, request_key
+from labeling.ledger_model import LedgerModel
 from labeling.llm import LanguageModel, ask, connect
 from labeling.llm._batch_model import BatchModel, is_pending, pending
 from labeling.llm._prices import Prices

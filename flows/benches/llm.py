@@ -23,7 +23,8 @@ from statistics import median
 
 from flows.benches import Row, at_least, at_most, plain, refuse_workspace
 from labeling.errors import FeatlasError
-from labeling.ledger import Ledger, LedgerModel
+from labeling.ledger import Ledger
+from labeling.ledger_model import LedgerModel
 from labeling.llm import ask, connect
 from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._endpoint import Endpoint

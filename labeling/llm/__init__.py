@@ -2,7 +2,7 @@
 
 One file a provider (`anthropic`, `openai`, `scripted`); models are named `provider/model`. A provider's file defines
 `create(*, model, base_url, max_in_flight, timeout_seconds, retry, limits) -> LanguageModel`. To ask, `connect` to a model, wrap
-it in `labeling.ledger.LedgerModel` so that no answer is paid for twice, and call `ask`.
+it in `labeling.ledger_model.LedgerModel` so that no answer is paid for twice, and call `ask`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ import pytest
 
 from flows.fake_provider import LoopbackProvider
 from labeling.errors import FeatlasError
-from labeling.ledger import Ledger, LedgerModel
+from labeling.ledger import Ledger
+from labeling.ledger_model import LedgerModel
 from labeling.llm import ask, connect
 from labeling.llm._clients import CONNECTIONS_EACH, Clients
 from labeling.llm._gate import Gate

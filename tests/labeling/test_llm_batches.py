@@ -129,7 +129,7 @@ def test_each_request_has_its_own_outcome_and_what_can_be_mended_is_asked_again_
 
 
 def test_what_failed_in_a_batch_can_be_asked_again_interactively(ledger: Ledger, name: str) -> None:
-    from labeling.ledger import LedgerModel
+    from labeling.ledger_model import LedgerModel
 
     asked = requests(3, model=f"{name}/tiny")
     with LoopbackProvider(faults=lambda a: "expired" if a.batch else None) as provider:

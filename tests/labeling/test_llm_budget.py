@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from labeling.errors import BudgetReached, UsageError
-from labeling.ledger import Ledger, LedgerModel
+from labeling.ledger import Ledger
+from labeling.ledger_model import LedgerModel
 from labeling.llm import ask
 from labeling.llm._budget import Budget, prompt_tokens_at_most, worst_cost_usd
 from labeling.llm._prices import ModelPrice, Prices

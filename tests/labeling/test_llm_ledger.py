@@ -19,8 +19,9 @@ import pytest
 from flows.fake_provider import Asked, LoopbackProvider, always
 from labeling.errors import FeatlasError
 from labeling.evidence import TABLES
-from labeling.ledger import Ledger, LedgerModel, request_key
+from labeling.ledger import Ledger, request_key
 from labeling.ledger_file import is_alive, this_process
+from labeling.ledger_model import LedgerModel
 from labeling.llm import ask
 from labeling.llm.scripted import Scripted
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
@@ -31,7 +32,8 @@ import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from pathlib import Path
-from labeling.ledger import Ledger, LedgerModel
+from labeling.ledger import Ledger
+from labeling.ledger_model import LedgerModel
 from labeling.llm import ask, connect
 from tests.labeling.llm_builders import requests
 path, url, count = sys.argv[1:]
