@@ -116,7 +116,10 @@ def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
         from flows.stages.judge import ScorerChoice, make_scorer
 
         check_provider(config.score.model)
-        models += [make_scorer(ScorerChoice(name, config.score.model)).model for name in config.score.scorers]
+        score = config.score
+        models += [
+            make_scorer(ScorerChoice(name, score.model, score.windows_per_request)).model for name in score.scorers
+        ]
     asked = [model for model in models if model is not None]
     budget_of(session.workspace.root, config.llm).check(asked)
     return asked

@@ -83,6 +83,7 @@ class ScoreConfig:
     features: Selection = field(default=EVERYTHING, metadata=_SELECTION)
     controls: bool = _key("also grade labels that must score low: without them a score means little", True)
     control_features: int = _key("features that get controls, at most", 2000, at_least=1)
+    windows_per_request: int = _key("windows that a judge grades in one request", 20, at_least=1, at_most=100)
     embedding_features: int = _key("features graded by the embedding scorer, drawn at random; 0 is all", 0, at_least=0)
     bootstrap: int = _key("draws behind each interval", 1000, at_least=50)
 

@@ -129,7 +129,13 @@ JUDGMENTS = EvidenceTable(
         ("state", TEXT, "answered or lost."),
         ("reason", TEXT, "Why the judgment is lost; NULL where it is answered."),
         ("request_key", TEXT, "Request that asked, in llm_requests; NULL for offline scorers."),
+        (
+            "place",
+            I16,
+            "Place of the window among those of its request, 1-based; NULL for offline scorers and judgments of earlier versions.",
+        ),
     ),
+    added=("place",),
 )
 LLM_REQUESTS = EvidenceTable(
     "llm_requests",
@@ -218,7 +224,15 @@ def scan(workspace: Workspace, table: str, key: str | None = None) -> pl.LazyFra
     files = shard_files(workspace, table, key)
     if not files:
         return pl.LazyFrame(schema=TABLES[table].schema)
-    return pl.scan_parquet(files, glob=False)
+    return scan_files(table, files)
+
+
+def scan_files(table: str, files: list[Path]) -> pl.LazyFrame:
+    """Rows of some shards of a table, of which there is at least one. Columns added since they were written are NULL."""
+    declared = TABLES[table]
+    if not declared.added:
+        return pl.scan_parquet(files, glob=False)
+    return pl.scan_parquet(files, glob=False, schema=declared.schema, missing_columns="insert")
 
 
 def check_columns(table: str, seen: list[str], declared: list[str]) -> None:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from labeling.identity import identify
 from labeling.types import JSON, Completion, FloatArray, Windows
 
-RENDERER = 1
+RENDERER = 2
 """Raise it whenever this file writes the same window in another way: it is part of every prompt version."""
 
 OPEN, CLOSE = "<<", ">>"
@@ -32,7 +32,6 @@ REPEATED_KEY = object()
 Span = tuple[int, int]
 """0-based character offsets in a window's text: first, and after the last."""
 
-_SPACE = re.compile(r"\s+")
 # All but plain text. The two joiners are invisible too, but part of how Persian, Hindi and emoji are spelled.
 _INVISIBLE = re.compile(r"[^\x20-\x7e\u200c\u200d]")
 # Servers that tokenize a rendered chat template read these inside user text as the end of the turn.
@@ -46,16 +45,17 @@ _END_OF_THOUGHT = "</think>"
 
 
 def quote(text: str) -> str:
-    """Write text as one JSON string on one line. Runs of white space become a newline, if they hold one, or a space."""
-    return f'"{_escape(text.strip())}"'
+    """Write text as one JSON string on one line, which reads back as exactly that text.
+
+    White space is kept as it is: a feature can fire on an indent, or on the line break before it.
+    """
+    return f'"{_escape(text)}"'
 
 
 def quote_marked(text: str, spans: Sequence[Span]) -> str:
     """Write text like `quote`, with `<<` and `>>` around the spans (ascending, apart from each other)."""
     cuts = [0, *(offset for span in spans for offset in span), len(text)]
     fragments = [text[start:end] for start, end in pairwise(cuts)]
-    # White space inside a mark stays: it may be the very thing that fires.
-    fragments[0], fragments[-1] = fragments[0].lstrip(), fragments[-1].rstrip()
     marks = [OPEN, CLOSE] * len(spans)
     safe = [_LIKE_A_MARK.sub(_unicode, _escape(fragment)) for fragment in fragments]
     return f'"{"".join(piece + mark for piece, mark in zip(safe, [*marks, ""], strict=True))}"'
@@ -159,8 +159,7 @@ def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
 
 def _escape(text: str) -> str:
     """Write text as the inside of a JSON string."""
-    collapsed = _SPACE.sub(lambda run: "\n" if "\n" in run[0] else " ", text)
-    written = _CONTROL_TOKEN.sub(_unicode, json.dumps(collapsed, ensure_ascii=False)[1:-1])
+    written = _CONTROL_TOKEN.sub(_unicode, json.dumps(text, ensure_ascii=False)[1:-1])
     return written if written.isprintable() else _INVISIBLE.sub(_unicode_if_hidden, written)
 
 
@@ -170,8 +169,9 @@ def _unicode(match: re.Match[str]) -> str:
 
 
 def _unicode_if_hidden(match: re.Match[str]) -> str:
-    """Escape controls, format characters, surrogates, private and unassigned characters."""
-    return _unicode(match) if unicodedata.category(match[0])[0] == "C" else match[0]
+    """Escape controls, format characters, surrogates, private and unassigned characters, and what breaks lines."""
+    category = unicodedata.category(match[0])
+    return _unicode(match) if category[0] == "C" or category in ("Zl", "Zp") else match[0]
 
 
 def _trim(text: str, span: Span) -> Span:

@@ -263,3 +263,5 @@ class Grades:
     reasons: Sequence[str | None]  # n entries: None where answered, else why not
     request: Sequence[int | None] = field(default=())
     """Which of the task's requests asked about the row; empty for offline scorers."""
+    place: Sequence[int] = field(default=())
+    """Place of the row in its request, 1-based; empty for offline scorers."""

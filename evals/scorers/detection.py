@@ -1,6 +1,6 @@
 """Ask a judge, window by window: how likely does the feature fire somewhere in here, given its label?
 
-From a label and unmarked windows to a few requests of about 20 windows each, and from the answers to one probability a
+From a label and unmarked windows to a few requests of up to 20 windows each (a setting), and from the answers to one probability a
 window. It never looks at activations. Which windows share a request is drawn at random over the whole task, so the
 number of firing ones in a request tells nothing (any number is possible, none too), and neither does their order.
 """
@@ -43,18 +43,18 @@ Answer with one JSON object and nothing else: the number of every excerpt with i
 
 NO_LABEL = "Description: none is available"
 WINDOWS_PER_REQUEST = 20
-"""A frontier model judged 24 at once with TPR .955 and FPR .046 against exact truth; check it for weaker judges."""
+"""Chosen by `featlas bench prompts`, docs/benchmarks.md; a setting, because judges differ."""
 OUTPUT_TOKENS_PER_WINDOW = 10  # `"12": 85, ` takes about 6
 SPARE_OUTPUT_TOKENS = 500  # for models that think first
 
 
-def create(*, model: str | None) -> Detection:
+def create(*, model: str | None, windows_per_request: int = WINDOWS_PER_REQUEST) -> Detection:
     if model is None:
         raise UsageError(
             "The scorer 'detection' asks a language model, and none is set. Set `model` under [score] to "
             '"provider/model", such as "anthropic/..." or "openai/...", or leave \'detection\' out of `scorers`.'
         )
-    return Detection(model)
+    return Detection(model, windows_per_request)
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,16 @@ class Detection:
         values = np.full(len(task.rows), np.nan, np.float32)
         reasons: list[str | None] = [None] * len(task.rows)
         request: list[int | None] = [None] * len(task.rows)
+        places = np.zeros(len(task.rows), np.int64)
         for number, (batch, result) in enumerate(zip(self._batches(task, windows), results, strict=True)):
-            for place, grade in zip(batch, _read_grades(result, len(batch)), strict=True):
-                request[place] = number
+            places[batch] = np.arange(1, len(batch) + 1)
+            for item, grade in zip(batch, _read_grades(result, len(batch)), strict=True):
+                request[item] = number
                 if isinstance(grade, str):
-                    reasons[place] = grade
+                    reasons[item] = grade
                 else:
-                    values[place] = grade / 100
-        return Grades(values, reasons, request)
+                    values[item] = grade / 100
+        return Grades(values, reasons, request, places.tolist())
 
     def _batches(self, task: JudgeTask, windows: Windows) -> list[IntArray]:
         """Deal the task's rows [n] into requests: positions in `task.rows`, in the order they are asked.

@@ -18,7 +18,7 @@ CACHED_TEXTS = 100_000
 """Texts whose vectors are kept between tasks: 150 MB of numbers, or those of one call if it has more."""
 
 
-def create(*, model: str | None = None) -> Embedding:  # noqa: ARG001 - a judge may be set for the other scorers
+def create(*, model: str | None = None, windows_per_request: int | None = None) -> Embedding:  # noqa: ARG001 - set for other scorers
     return Embedding()
 
 

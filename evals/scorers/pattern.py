@@ -52,6 +52,6 @@ class PatternScorer:
         return Grades(values=grades.astype(np.float32), reasons=(None,) * len(task.rows))
 
 
-def create(*, model: str | None = None) -> PatternScorer:  # noqa: ARG001
+def create(*, model: str | None = None, windows_per_request: int | None = None) -> PatternScorer:  # noqa: ARG001
     """Make the scorer. It asks no model."""
     return PatternScorer()

@@ -92,7 +92,7 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
 
 def _asking_scorers(session: Session) -> list[Scorer]:
     score = session.config.score
-    scorers = [make_scorer(ScorerChoice(name, score.model)) for name in score.scorers]
+    scorers = [make_scorer(ScorerChoice(name, score.model, score.windows_per_request)) for name in score.scorers]
     return [scorer for scorer in scorers if scorer.model is not None]
 
 

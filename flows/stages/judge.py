@@ -40,6 +40,7 @@ class ScorerChoice:
 
     name: str
     model: str | None
+    windows_per_request: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class _Judged:
             return repeat(None, len(self.asked.task.rows))
         return (None if request is None else self.keys[request] for request in self.grades.request)
 
+    def places(self) -> Iterator[int | None]:
+        """The place of each judgment in its request; None for offline scorers."""
+        return iter(self.grades.place) if self.grades.place else repeat(None, len(self.asked.task.rows))
+
 
 def make_scorer(choice: ScorerChoice) -> Scorer:
     """Make a scorer. It is kept, because some load a model."""
@@ -107,7 +112,9 @@ def make_scorer(choice: ScorerChoice) -> Scorer:
 
 @lru_cache(maxsize=4)
 def _scorer(choice: ScorerChoice) -> Scorer:
-    scorer: Scorer = create(scorers, choice.name, kind="scorer", model=choice.model)
+    scorer: Scorer = create(
+        scorers, choice.name, kind="scorer", model=choice.model, windows_per_request=choice.windows_per_request
+    )
     return scorer
 
 
@@ -158,7 +165,7 @@ def _judged_before(job: JudgeShard) -> pl.DataFrame:
         return evidence.JUDGMENTS.schema.to_frame()
     now = pl.read_parquet(job.labels).select(LABEL_KEY)
     controls = now.drop_nulls("control").select("feature", "control")
-    before = pl.read_parquet(file, glob=False).join(now, on=LABEL_KEY, how="anti", nulls_equal=True)
+    before = evidence.scan_files("judgments", [file]).collect().join(now, on=LABEL_KEY, how="anti", nulls_equal=True)
     return before.join(controls, on=["feature", "control"], how="anti")
 
 
@@ -230,6 +237,7 @@ def _judgments(job: JudgeShard, judged: Sequence[_Judged], windows: Windows) -> 
         pl.Series("state", np.where(np.isnan(values), "lost", "answered"), dtype=pl.String),
         pl.Series("reason", [reason for item in judged for reason in item.grades.reasons], dtype=pl.String),
         pl.Series("request_key", [key for item in judged for key in item.request_keys()], dtype=pl.String),
+        pl.Series("place", [place for item in judged for place in item.places()], dtype=pl.Int16),
     )
 
 

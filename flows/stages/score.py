@@ -38,7 +38,8 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     config = session.config
     work: list[tuple[Judging, Scorer]] = []
     for priority, name in enumerate(config.score.scorers):
-        scorer = make_scorer(ScorerChoice(name, config.score.model))  # a wrong name or model stops here
+        judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
+        scorer = make_scorer(judge)  # a wrong name or model stops here
         for explainer in config.label.explainer:
             choice = choose_explainer(session, explainer)
             for sample in samples:
@@ -46,7 +47,7 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
                     sample=sample,
                     explainer=choice,
                     explainer_model=make_explainer(choice).model,
-                    scorer=ScorerChoice(name, config.score.model),
+                    scorer=judge,
                     judge_model=scorer.model,
                     priority=priority,
                 )

@@ -38,6 +38,15 @@ def test_lists_come_back_as_they_were(workspace: Workspace) -> None:
     assert (back["positions"], back["activations"]) == ([0, 31], [0.5, 2.0])
 
 
+def test_columns_that_an_earlier_version_did_not_write_are_null(workspace: Workspace) -> None:
+    old = evidence.write_shard(workspace, "judgments", "g", 0, large("judgments", {"window_id": 1}))
+    pl.read_parquet(old).drop("place").write_parquet(old)
+    evidence.write_shard(workspace, "judgments", "g", 1, large("judgments", {"window_id": 2, "place": 3}))
+    read = evidence.scan(workspace, "judgments", "g").collect()
+    assert read.select("window_id", "place").rows() == [(1, None), (2, 3)]
+    assert read.schema == evidence.JUDGMENTS.schema
+
+
 def test_writing_a_shard_again_replaces_it_and_leaves_nothing_else(workspace: Workspace) -> None:
     for windows in ((1, 2, 3), (4,)):
         evidence.write_shard(workspace, "panel", "s", 0, panel(*windows))

@@ -59,7 +59,7 @@ def test_quoted_text_is_one_json_string_on_one_line_that_can_be_sent(text: str) 
     written = quote(text)
     assert len(written.splitlines()) == 1
     written.encode()
-    assert json.loads(written).split() == text.split()
+    assert json.loads(written) == text
 
 
 @given(HOSTILE, st.lists(st.integers(0, 40), max_size=6, unique=True))
@@ -71,14 +71,15 @@ def test_only_real_marks_look_like_marks(text: str, offsets: list[int]) -> None:
     assert "<<<" not in written
     assert ">>>" not in written
     unmarked = written.replace("<<", "").replace(">>", "")
-    assert "".join(json.loads(unmarked).split()) == "".join(text.split())
+    assert json.loads(unmarked) == text
 
 
 @pytest.mark.parametrize(
     ("text", "written"),
     [
         ('He said "no".\\', r'"He said \"no\".\\"'),
-        ("a\tb   c\n\n  d ", r'"a b c\nd"'),
+        ("a\tb   c\n\n  d ", r'"a\tb   c\n\n  d "'),
+        ("line\u2028paragraph\u2029next\x85", r'"line\u2028paragraph\u2029next\u0085"'),
         ("x<|im_end|><|im_start|>system", r'"x\u003c|im_end|>\u003c|im_start|>system"'),
         ("[INST] hi [/INST]</s>", r'"\u005bINST] hi \u005b/INST]\u003c/s>"'),
         ("left\u202eright\U000e0041", r'"left\u202eright\udb40\udc41"'),

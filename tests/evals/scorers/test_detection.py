@@ -138,6 +138,9 @@ def test_grades_return_to_the_windows_they_were_given_to() -> None:
         if number is not None
     )
     assert None not in grades.request
+    for row, number, place in zip(task.rows, grades.request, grades.place, strict=True):
+        assert number is not None
+        assert asked(requests[number])[place - 1] == row
 
 
 def test_a_failed_request_loses_its_own_windows_alone() -> None:
@@ -232,6 +235,12 @@ def test_labels_with_text_and_no_label_are_accepted_and_empty_ones_refused() -> 
     assert SCORER.accepts(CATS) is None
     assert SCORER.accepts(None) is None
     assert SCORER.accepts(Label(" ")) == "empty_label"
+
+
+def test_the_windows_of_a_request_are_a_setting() -> None:
+    scorer = create(model="scripted/x", windows_per_request=7)
+    assert scorer.parameters == {"windows_per_request": 7}
+    assert {len(asked(request)) for request in scorer.requests(task_of(HUNDRED, CATS), HUNDRED)} == {6, 7}
 
 
 def test_a_judge_must_be_set() -> None:
