@@ -65,12 +65,15 @@ def measure_order_effects(judged: Judgments) -> OrderEffects:
     effects = np.column_stack([place, (y - 0.5) * place, before[used], first[used]])
     columns = _centered(np.column_stack([effects, y]), feature)
     n_features = int(feature.max(initial=-1)) + 1
-    if n_features < 2 or np.linalg.matrix_rank(columns) < columns.shape[1]:
-        return OrderEffects(*[Effect(np.nan, np.nan, np.nan)] * len(EFFECTS))
-    grade = _centered(judged.grade[used][:, None], feature)[:, 0]
-    value, error = _clustered_least_squares(columns, grade, feature, n_features)
-    wide = stats.t.ppf(0.975, n_features - 1) * error
-    return OrderEffects(*(Effect(float(v), float(v - w), float(v + w)) for v, w in zip(value[:4], wide[:4], strict=True)))
+    varies = np.abs(columns).max(axis=0, initial=0) > 1e-9  # with one request a feature all windows share the first
+    value, wide = np.full((2, columns.shape[1]), np.nan)
+    if n_features > 1 and varies.any() and np.linalg.matrix_rank(columns) == varies.sum():
+        grade = _centered(judged.grade[used][:, None], feature)[:, 0]
+        value[varies], error = _clustered_least_squares(columns[:, varies], grade, feature, n_features)
+        wide[varies] = stats.t.ppf(0.975, n_features - 1) * error
+    return OrderEffects(
+        *(Effect(float(v), float(v - w), float(v + w)) for v, w in list(zip(value, wide, strict=True))[:4])
+    )
 
 
 def _company(judged: Judgments) -> tuple[Float, Float]:

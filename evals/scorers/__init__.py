@@ -1,8 +1,8 @@
 """Scorers judge labels: how likely does the feature fire in a window, given the label? One file each.
 
-A file defines `create(*, model, windows_per_request) -> Scorer`; offline scorers need neither. A scorer is pure, like an explainer: requests out, grades in. LLM scorers
-grade with a probability. Offline scorers give a raw number (`calibrated = False`) that is turned into a probability
-by one curve fitted on the `select` split.
+A file defines `create(*, model, windows_per_request) -> Scorer`; offline scorers need neither. A scorer is pure, like
+an explainer: requests out, grades in. LLM scorers grade with a probability. Offline scorers give a raw number
+(`calibrated = False`) that is turned into a probability by one curve fitted on the `select` split.
 """
 
 from __future__ import annotations

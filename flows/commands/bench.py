@@ -12,7 +12,8 @@ import click
 from flows import benches
 from flows.benches import Bench, Row
 from flows.commands.options import json_option
-from labeling.registry import create, names
+from labeling.errors import UsageError
+from labeling.registry import create, names, settings_of
 
 
 @click.command(epilog=f"NAME is one of: {', '.join(names(benches))}.")
@@ -21,15 +22,19 @@ from labeling.registry import create, names
     "--workspace",
     "-w",
     type=click.Path(path_type=Path),
-    help="For the bench `demo`: measure the labels of this workspace instead of running the demo.",
+    help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace.",
 )
+@click.option("--corpus", help="For the bench `prompts`: a file or folder of text, instead of the embedded corpus.")
 @json_option
-def bench(name: str, workspace: Path | None, as_json: bool) -> None:
+def bench(name: str, workspace: Path | None, corpus: str | None, as_json: bool) -> None:
     """Measure what the documentation promises, and print each number beside its target.
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    chosen: Bench = create(benches, name, kind="bench", workspace=workspace)
+    given = {} if corpus is None else {"corpus": corpus}
+    if not given.keys() <= set(settings_of(benches, name, kind="bench")):
+        raise UsageError(f"The bench {name!r} reads no text, but --corpus is {corpus}. Leave --corpus out.")
+    chosen: Bench = create(benches, name, kind="bench", workspace=workspace, **given)
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):

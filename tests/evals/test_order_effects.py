@@ -84,6 +84,15 @@ def test_intervals_hold_the_true_effect_nineteen_times_in_twenty() -> None:
     assert 0.89 <= np.mean(found) <= 0.99  # 4 standard errors
 
 
+def test_one_request_a_feature_hides_the_anchor_alone() -> None:
+    plain = judged(features=5, requests=1, windows=40)
+    drift, fading, contrast, anchoring = values(
+        measure_order_effects(replace(plain, grade=plain.grade - 0.5 * plain.place))
+    )
+    assert [drift, fading, contrast] == pytest.approx([-0.5, 0, 0], abs=1e-9)
+    assert np.isnan(anchoring)
+
+
 @pytest.mark.parametrize("windows", [1, 2])
 def test_requests_too_short_to_tell_give_no_number(windows: int) -> None:
     effects = measure_order_effects(judged(windows=windows, requests=40))

@@ -113,6 +113,11 @@ def test_every_judgment_leads_to_the_request_that_asked(asked: Asking) -> None:
         "FROM judgments AS j LEFT JOIN llm_requests AS r USING (request_key) WHERE j.scorer = 'detection'"
     ).row(0, named=True)
     assert rows["n"] == rows["found"] == rows["same"] > 1000
+    places = mini.ask(
+        "SELECT sample_id, feature, control, request_key, list_sort(list(place)) AS places FROM judgments "
+        "WHERE scorer = 'detection' GROUP BY ALL"
+    )["places"].to_list()
+    assert places == [list(range(1, len(each) + 1)) for each in places]
     wrong = mini.ask(
         "SELECT g.control, g.requests, j.n FROM (SELECT DISTINCT sample_id, control, requests FROM score_groups "
         "WHERE scorer = 'detection') AS g JOIN (SELECT sample_id, coalesce(control, '') AS control, "
