@@ -195,7 +195,7 @@ def test_a_missed_target_is_exit_code_1_and_json_has_the_promised_names(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["strat"], "Did you mean 'start'? Known: demo, llm, sampler, start."),
+        (["strat"], "Did you mean 'start'? Known: demo, "),
         (["start", "--workspace", "w"], "reads no workspace, but --workspace is w"),
     ],
 )
