@@ -14,7 +14,7 @@ from flows.budgets import budget_of, prices
 from labeling import llm
 from labeling.answers import PROBLEMS, TRUNCATED, Check, has_prose, nothing_wrong, second_question
 from labeling.config import Config, LLMConfig
-from labeling.errors import BudgetReached, unknown_name
+from labeling.errors import unknown_name
 from labeling.ledger import Ledger, request_key
 from labeling.ledger_model import LedgerModel
 from labeling.llm import LanguageModel, ask, connect
@@ -24,6 +24,11 @@ from labeling.llm._rate import RateLimits
 from labeling.registry import names
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
+
+REQUESTS_PER_SHARD = 256
+"""At least, in all stages: shards hold that many features."""
+SPARE_SHARDS = 4
+"""Under way besides those that fill the places: they have a slow answer left to wait for, or are being rendered."""
 
 LLMSettings = LLMConfig
 """How to reach language models, and how far to go. A job carries it; keys are not among it, they stay in the environment."""
@@ -82,6 +87,16 @@ def llm_settings(config: Config) -> LLMSettings:
     return config.llm
 
 
+def shards_at_once(model: str | None, settings: LLMSettings) -> int:
+    """How many shards that ask a model should be under way, so that one at least has requests left to send.
+
+    One where nobody is asked, or where a batch has brought all answers before the shards run.
+    """
+    if model is None or settings.mode == "batch":
+        return 1
+    return SPARE_SHARDS + settings.max_in_flight // REQUESTS_PER_SHARD
+
+
 def check_provider(model: str | None) -> None:
     """Raise UsageError when the provider of `provider/model` is not known. Needs no key and connects to nothing."""
     provider = (model or "").partition("/")[0]
@@ -105,13 +120,10 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
             else LedgerModel(_connect(requests[0].model, settings), ledger, budget)
         )
         asking = _Asking(model, ledger, check)
-        try:
-            first = asking.ask(requests, retry_failed=False)
-            seconds = _second_questions(requests, first)
-            # The first question is never sent again: what is asked again on demand is the last one.
-            again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
-        except BudgetReached:
-            raise BudgetReached(budget.message()) from None  # with what was under way when the limit was reached
+        first = asking.ask(requests, retry_failed=False)
+        seconds = _second_questions(requests, first)
+        # The first question is never sent again: what is asked again on demand is the last one.
+        again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
         return _join(requests, first, seconds, again, asking, table)
 
 

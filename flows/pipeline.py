@@ -60,10 +60,11 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     _check_keys(session, check_names(session, stages))
     try:
         _run_all(session, stages, times)
-    except BudgetReached as error:
-        session.budget_reached = str(error)
+    except BudgetReached:
+        # with what was under way in other shards when the limit was reached
+        session.budget_reached = budget_of(session.workspace.root, session.config.llm).message()
         publish(session)
-        raise
+        raise BudgetReached(session.budget_reached) from None
     report = None
     if "report" in stages:
         from dashboards.report import write_report

@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from flows.llm import Usage
+from flows.overlapping import run_overlapping
 from flows.pipeline import Outcome, Stage, run_stages
 from flows.progress import Progress, terminal_progress
 from flows.session import open_session
@@ -43,21 +44,25 @@ def run_as_tasks(
     *,
     name: str,
     parallel: bool = False,  # noqa: ARG001
+    overlap: int = 1,
 ) -> Iterator[tuple[Job, Result]]:
-    """A ShardRunner: each job is a task run of the current flow run, one after the other.
+    """A ShardRunner: each job is a task run of the current flow run, one after the other unless they overlap.
 
-    One at a time on purpose: a shard that asks a provider already uses every request that may be in flight, and an
-    interrupted run stops at once. A shard that crashes is tried twice and does not keep the others from being done
-    and recorded; its error is raised at the end. A FeatlasError would meet the other shards too and ends the run.
+    A shard that crashes is tried twice and does not keep the others from being done and recorded; its error is raised
+    at the end. A FeatlasError would meet the other shards too and ends the run.
     """
     if FlowRunContext.get() is None:
         yield from run_serially(work, jobs, name=name)
         return
-    crashed: list[BaseException] = []
-    for position, job in enumerate(jobs):
+
+    def run(numbered: tuple[int, Job]) -> State[Any]:
+        position, job = numbered
         number = getattr(job, "shard", position)
         # quote: Prefect would walk through everything in the job in search of other tasks' results
-        state: State[Any] = run_shard(work, quote(job), name=name, shard=number, return_state=True)
+        return run_shard(work, quote(job), name=name, shard=number, return_state=True)
+
+    crashed: list[BaseException] = []
+    for (_, job), state in run_overlapping(run, list(enumerate(jobs)), at_once=overlap):
         result = state.result(raise_on_failure=False)
         if isinstance(result, FeatlasError):
             raise result

@@ -1,4 +1,5 @@
-"""Shards that compute on the CPU, spread over worker processes of this machine; all others run in this process.
+"""Shards that compute on the CPU, spread over worker processes of this machine; all others run in this process, those
+that wait for a provider in threads.
 
 Workers are started when they are first needed and end with the run. They write evidence files and answer with small
 results; the store stays with the process that started them. Nothing depends on how many there are.
@@ -17,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from types import TracebackType
 
+from flows.overlapping import run_overlapping
 from flows.shards import Job, Result, run_serially
 from labeling.allocator import give_back_freed_memory
 from labeling.errors import FeatlasError
@@ -35,12 +37,21 @@ class WorkerProcesses:
         self._pool: ProcessPoolExecutor | None = None
 
     def __call__(
-        self, work: Callable[[Job], Result], jobs: Sequence[Job], *, name: str, parallel: bool = False
+        self,
+        work: Callable[[Job], Result],
+        jobs: Sequence[Job],
+        *,
+        name: str,
+        parallel: bool = False,
+        overlap: int = 1,
     ) -> Iterator[tuple[Job, Result]]:
         """Run `work` on every job, as `ShardRunner` says.
 
         Raise what a job raised, and FeatlasError when a worker died.
         """
+        if overlap > 1:
+            yield from run_overlapping(work, jobs, at_once=overlap)
+            return
         if not parallel or self._processes < 2 or len(jobs) < 2:
             yield from run_serially(work, jobs, name=name)
             return

@@ -1,6 +1,7 @@
 """A language model with a ledger in front: what is answered is not asked, and what comes back is stored before it is used.
 
-Budget, ledger and model come in this order: what may be spent is set aside, the request is claimed, then it is sent.
+Slot, budget, ledger and model come in this order: a request gets a place among those under way, what it may cost is set
+aside, it is claimed, then it is sent. So no more are claimed at any time than the model takes, however many calls run.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from labeling.errors import FeatlasError
 from labeling.ledger import CHUNK, Ledger
 from labeling.llm import ConnectedModel, LanguageModel
+from labeling.llm._background import run_in_background
+from labeling.llm._slots import Slots
 from labeling.llm._workers import run_bounded
 from labeling.types import Completion, LLMRequest, LLMResult
 
@@ -23,6 +27,9 @@ POLL_SECONDS = 0.1
 WORKERS = 64
 """At work at once for a model that does not say how many requests it takes."""
 
+_SLOTS: WeakKeyDictionary[LanguageModel, Slots] = WeakKeyDictionary()
+"""Of each model, for all ledgers in front of it: shards that run at the same time have one each."""
+
 
 class LedgerModel:
     """A LanguageModel that asks `inner` only for what the ledger has no answer to, and stores what comes back."""
@@ -32,6 +39,7 @@ class LedgerModel:
         self._ledger = ledger
         self._budget = budget
         self.max_in_flight = inner.max_in_flight if isinstance(inner, ConnectedModel) else WORKERS
+        self._slots = _slots_of(inner, self.max_in_flight)
         self.reused = 0
         """Distinct requests that were answered already."""
         self.sent = 0
@@ -40,11 +48,17 @@ class LedgerModel:
 
     async def complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
         """Requests are taken from the sequence and registered block by block, when their turn comes."""
-        ahead = _Ahead(self._ledger, requests)
+        return await run_in_background(self._complete(requests))  # where the slots are
+
+    async def _complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
+        ahead, call = _Ahead(self._ledger, requests), self._slots.new_call()
 
         async def answer(index: int) -> LLMResult:
             key, request, stored = ahead.take(index)
-            return stored or await self._answer((key, request))
+            if stored is not None:
+                return stored
+            async with self._slots.one(call):
+                return await self._answer(key, request)
 
         try:
             async with self.connected():
@@ -56,11 +70,11 @@ class LedgerModel:
         """Keep the inner model's connections open between calls."""
         return self._inner.connected() if isinstance(self._inner, ConnectedModel) else nullcontext()
 
-    async def _answer(self, item: tuple[str, LLMRequest]) -> LLMResult:
+    async def _answer(self, key: str, request: LLMRequest) -> LLMResult:
         if self._budget is None:
-            return await self._claim_and_ask(*item)
+            return await self._claim_and_ask(key, request)
         # Before the claim, which forgets what is known of an earlier failure.
-        reservation = await self._budget.wait_for_room(item[1])
+        reservation = await self._budget.wait_for_room(request)
         billed: LLMResult | None = None
 
         def note(result: LLMResult) -> None:
@@ -68,7 +82,7 @@ class LedgerModel:
             billed = result
 
         try:
-            return await self._claim_and_ask(*item, note)
+            return await self._claim_and_ask(key, request, note)
         finally:
             self._budget.settle(reservation, billed)
 
@@ -91,6 +105,12 @@ class LedgerModel:
             raise
         note(result)
         return self._ledger.finish(key, result)
+
+
+def _slots_of(model: LanguageModel, count: int) -> Slots:
+    if model not in _SLOTS:
+        _SLOTS[model] = Slots(count)
+    return _SLOTS[model]
 
 
 class _Ahead:

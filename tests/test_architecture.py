@@ -30,7 +30,7 @@ ONLY_IN = {
     "anthropic": ("labeling/llm/anthropic.py", "labeling/llm/_anthropic_batches.py"),
     "openai": ("labeling/llm/openai.py", "labeling/llm/_openai_batches.py"),
     "httpx": (),  # the SDKs' own business, and another package in each of them
-    "httpx2": (),
+    "httpx2": ("labeling/llm/_clients.py",),  # their clients share one TLS context
     "data": (),
     "tests": (),
 }

@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import median
 
 from flows.benches import Row, at_least, at_most, plain, refuse_workspace
+from flows.llm import LLMSettings, send, shards_at_once
+from flows.worker_processes import WorkerProcesses
 from labeling.errors import FeatlasError
 from labeling.ledger import Ledger
 from labeling.ledger_model import LedgerModel
@@ -59,6 +61,9 @@ class LLMBench:
     """Sizes of what is measured; the defaults are those that are promised."""
 
     loads: tuple[Load, ...] = (Load(640, 64, 1.0), Load(5_000, 512, 3.0))
+    shards: int = 20
+    shard: Load = Load(100, 64, 1.0)
+    """A number of requests that leaves places free when its last ones are under way."""
     calls: int = 1_000
     """Of each loop whose CPU time is compared."""
     repeats: int = 3
@@ -69,6 +74,7 @@ class LLMBench:
     def measure(self) -> list[Row]:
         return [
             *(measure_wall(load) for load in self.loads),
+            measure_shards(self.shards, self.shard),
             *measure_cpu(self.calls, self.repeats),
             *measure_faults(self.faulty),
             *measure_limit(self.limited_seconds),
@@ -165,6 +171,35 @@ def measure_wall(load: Load) -> Row:
         taken = time.perf_counter() - started
     name = f"wall over best, {load.in_flight} in flight at {load.latency_seconds:g} s, {load.requests:,} requests"
     return at_most(name, taken / load.best_seconds, 1.10, "x")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard of a stage asks."""
+
+    root: Path
+    questions: Questions
+    settings: LLMSettings
+
+
+def measure_shards(count: int, load: Load) -> Row:
+    """Shards as a stage runs them, each with requests, a ledger connection and an end of its own."""
+    with serve(f"--latency={load.latency_seconds}") as provider, tempfile.TemporaryDirectory() as folder:
+        settings = LLMSettings(base_url=provider.url, max_in_flight=load.in_flight)
+        jobs = [Shard(Path(folder), Questions(load.requests, f"shard {n}"), settings) for n in range(count)]
+        _ask_shard(Shard(Path(folder), Questions(1, "warm"), settings))
+        started = time.perf_counter()
+        done = WorkerProcesses(1)(_ask_shard, jobs, name="bench", overlap=shards_at_once(MODEL, settings))
+        answered = sum(answers for _, answers in done)
+        taken = time.perf_counter() - started
+    assert answered == count * load.requests
+    name = f"wall over best, {count} shards of {load.requests} requests, {load.in_flight} in flight"
+    return at_most(name, taken / (count * load.best_seconds), 1.10, "x")
+
+
+def _ask_shard(shard: Shard) -> int:
+    results = send(shard.root, shard.questions, shard.settings).results
+    return sum(not isinstance(result, CompletionFailure) for result in results)
 
 
 def measure_cpu(calls: int, repeats: int) -> list[Row]:

@@ -19,11 +19,12 @@ from evals.scorers import Scorer
 from flows.budgets import prices
 from flows.session import Session
 from flows.stages.billed import Billed, billed_before
-from flows.stages.judge import ScorerChoice, ask_about, make_scorer, split_windows
+from flows.stages.judge import ScorerChoice, ask_about, make_scorer
 from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
 from flows.stages.labels_to_judge import assigned_controls
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
+from flows.stages.split_windows import split_windows
 from labeling import evidence
 from labeling.explainers import Explainer
 from labeling.feature_evidence import read_contexts

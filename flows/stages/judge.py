@@ -22,12 +22,12 @@ from evals import scorers
 from evals.calibration import Curve
 from evals.scorers import Scorer
 from flows.llm import LLMSettings, Sent, Usage, send
+from flows.stages.split_windows import split_windows
 from labeling import evidence
 from labeling.feature_evidence import read_contexts
 from labeling.identity import identify
 from labeling.registry import create
 from labeling.types import Contexts, Grades, IntArray, JudgeTask, Label, LLMRequest, Split, Windows
-from labeling.windows import load_windows
 from labeling.workspace import Workspace
 
 LABEL_KEY = ["feature", "control", "explanation_id"]
@@ -64,6 +64,10 @@ class JudgeShard:
     curve: Curve | None
     epoch: int
     llm: LLMSettings
+
+    @property
+    def n_features(self) -> int:
+        return self.last - self.first
 
 
 @dataclass(frozen=True)
@@ -178,13 +182,6 @@ def _labels_with_contexts(job: JudgeShard, split: Split, windows: Windows) -> li
     )
     contexts = read_contexts(frame, windows)
     return [(row, contexts[row["feature"]]) for row in labels.iter_rows(named=True) if row["feature"] in contexts]
-
-
-@lru_cache(maxsize=2)
-def split_windows(root: Path, corpus_id: str, split: Split) -> Windows:
-    """Windows of one split, loaded once a process."""
-    frame = evidence.scan(Workspace(root), "windows", corpus_id).filter(pl.col("split") == split)
-    return load_windows(frame.collect())
 
 
 def _panel(workspace: Workspace, sample_id: str, windows: Windows) -> IntArray:

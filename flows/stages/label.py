@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from flows.llm import LLMSettings, Sent, Usage, llm_settings, send
+from flows.llm import LLMSettings, Sent, Usage, llm_settings, send, shards_at_once
 from flows.session import Session
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
+from flows.stages.split_windows import split_windows
 from labeling import evidence, explainers
 from labeling.errors import UsageError
 from labeling.explainers import Explainer
 from labeling.feature_evidence import count_background, read_contexts
 from labeling.identity import identify
 from labeling.registry import create
-from labeling.types import Evidence, FeatureInfo, Label, LLMRequest, LLMResult, NoLabel, Windows
-from labeling.windows import load_windows
+from labeling.types import Evidence, FeatureInfo, Label, LLMRequest, LLMResult, NoLabel
 from labeling.workspace import Workspace
 
 FEATURES_PER_SHARD = 256
@@ -109,7 +108,10 @@ def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, rep
     store, explainer = session.store, make_explainer(choice)
     jobs = _jobs(session, sample, choice, repeat)
     done, total = 0, sum(len(job.features) for job in jobs)
-    for job, result in session.runner(label_shard, jobs, name="label", parallel=explainer.model is None):
+    overlap = shards_at_once(explainer.model, session.config.llm)
+    for job, result in session.runner(
+        label_shard, jobs, name="label", parallel=explainer.model is None, overlap=overlap
+    ):
         rows = result.explanations.with_columns(
             pl.lit(session.run_id).alias("run_id"), pl.lit(session.now()).alias("created_at")
         )
@@ -190,7 +192,7 @@ def _ask(job: LabelShard, explainer: Explainer) -> tuple[list[tuple[Evidence, tu
 
 def gather_evidence(root: Path, sample_id: str, corpus_id: str, features: Sequence[FeatureInfo]) -> list[Evidence]:
     """Contexts of the `explain` split; no other window is even loaded."""
-    workspace, windows = Workspace(root), explain_windows(root, corpus_id)
+    workspace, windows = Workspace(root), split_windows(root, corpus_id, "explain")
     wanted = [f.feature for f in features]
     frame = (
         evidence.scan(workspace, "contexts", sample_id)
@@ -202,15 +204,7 @@ def gather_evidence(root: Path, sample_id: str, corpus_id: str, features: Sequen
     return [Evidence(f, contexts[f.feature], windows, background) for f in features if f.feature in contexts]
 
 
-@lru_cache(maxsize=1)
-def explain_windows(root: Path, corpus_id: str) -> Windows:
-    frame = evidence.scan(Workspace(root), "windows", corpus_id).filter(pl.col("split") == "explain")
-    return load_windows(frame.collect())
-
-
 def _repeated(request: LLMRequest, repeat: int) -> LLMRequest:
-    from dataclasses import replace
-
     return replace(request, repeat=repeat)
 
 

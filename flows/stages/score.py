@@ -14,7 +14,7 @@ from evals.joined import join_tables
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
 from flows.budgets import prices
-from flows.llm import llm_settings, usage_of
+from flows.llm import llm_settings, shards_at_once, usage_of
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
@@ -97,19 +97,19 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         session.count_failures("score", {"no calibration": len(labels)})
         return
     jobs = _jobs(session, judging, path, curve)
-    complete = True
+    complete, total = True, sum(job.n_features for job in jobs)
     jobs = [job for job in jobs if not session.store.shard_done("judge", key, job.shard)]
     _reopen_others(session, judging, key, jobs)
-    for job, result in session.runner(judge_shard, jobs, name="judge", parallel=scorer.parallel):
+    done, overlap = total - sum(job.n_features for job in jobs), shards_at_once(scorer.model, session.config.llm)
+    for job, result in session.runner(judge_shard, jobs, name="judge", parallel=scorer.parallel, overlap=overlap):
         session.count_requests(result.usage, result.n_reused, result.n_sent_again)
         session.count_failures("score", result.lost)
         complete = complete and not result.lost  # lost answers are asked for again by the next run
         session.record_evidence("judgments", judging.group, job.shard)
         if not result.lost:
             session.store.finish_shard("judge", key, job.shard, rows=result.n_judgments)
-        session.progress.advance(
-            f"judge {name}", done=job.last, total=judging.sample.feature_set.n_features, unit="features"
-        )
+        done += job.n_features
+        session.progress.advance(f"judge {name}", done=done, total=total, unit="features")
     give_back_freed_memory()
     _save_scores(session, judging, scorer, labels, facts)
     if complete:

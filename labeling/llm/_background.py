@@ -7,10 +7,52 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+
+
+class Together:
+    """What several threads have asked, to be given up as one: an interrupt reaches the main thread only."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: set[_Job[Any]] = set()
+        self._given_up = False
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """What this thread asks meanwhile belongs to it."""
+        token = _TOGETHER.set(self)
+        try:
+            yield
+        finally:
+            _TOGETHER.reset(token)
+
+    def give_up(self) -> None:
+        """Cancel what is under way, and all that comes after: whoever waits gets asyncio.CancelledError."""
+        with self._lock:
+            self._given_up = True
+            for job in self._jobs:
+                job.cancel()
+
+    @contextmanager
+    def watching(self, job: _Job[Any]) -> Iterator[None]:
+        with self._lock:
+            self._jobs.add(job)
+            if self._given_up:
+                job.cancel()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._jobs.discard(job)
+
+
+_TOGETHER: ContextVar[Together | None] = ContextVar("_TOGETHER", default=None)
 
 
 def run_and_wait(work: Coroutine[Any, Any, Result]) -> Result:
@@ -21,9 +63,11 @@ def run_and_wait(work: Coroutine[Any, Any, Result]) -> Result:
     if threading.current_thread() is _BACKGROUND.thread:
         work.close()
         raise RuntimeError("this code runs in the event loop that would have to answer it: await model.complete(...)")
-    job = _Job(work, _BACKGROUND.loop())
+    job, together = _Job(work, _BACKGROUND.loop()), _TOGETHER.get()
     try:
-        job.ended.wait()
+        with nullcontext() if together is None else together.watching(job):
+            job.start()
+            job.ended.wait()
     except BaseException:
         job.cancel()
         job.ended.wait()
@@ -45,20 +89,26 @@ class _Job(Generic[Result]):
         self._loop = loop
         self._task: asyncio.Task[Result] | None = None
         self.ended = threading.Event()
-        loop.call_soon_threadsafe(self._start)
+
+    def start(self) -> None:
+        """Not when it was canceled before."""
+        self._loop.call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
-        self._loop.call_soon_threadsafe(self._cancel)  # after `_start`, which was called before
+        self._loop.call_soon_threadsafe(self._cancel)
 
     def result(self) -> Result:
         assert self._task is not None
         return self._task.result()
 
     def _start(self) -> None:
+        if self._task is not None:
+            return
         self._task = self._loop.create_task(self._work)
         self._task.add_done_callback(lambda _: self.ended.set())
 
     def _cancel(self) -> None:
+        self._start()
         assert self._task is not None
         self._task.cancel()
 

@@ -1,16 +1,28 @@
 """Several clients of one SDK, each with few connections, used as if they were one.
 
 An SDK's connection pool looks at every connection for every request, so that with 512 in flight most of the time goes
-there: many small pools cost as little as one. Knows no SDK.
+there: many small pools cost as little as one. Knows no SDK, only the HTTP library of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 CONNECTIONS_EACH = 32
+
+
+@lru_cache(maxsize=1)
+def ssl_context() -> SSLContext:
+    """One for all clients, as the HTTP library makes it: reading the certificates takes 25 ms, whatever the address."""
+    from httpx2 import create_ssl_context
+
+    return create_ssl_context()
 
 
 class SDKClient(Protocol):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labeling.llm._clients import Clients
+from labeling.llm._clients import Clients, ssl_context
 from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
@@ -56,7 +56,13 @@ def open_sdk(endpoint: Endpoint, *, timeout_seconds: float) -> AsyncOpenAI:
     """The SDK's client as it is used here: its own retries are off."""
     import openai
 
-    return openai.AsyncOpenAI(api_key=endpoint.key, base_url=endpoint.url, max_retries=0, timeout=timeout_seconds)
+    return openai.AsyncOpenAI(
+        api_key=endpoint.key,
+        base_url=endpoint.url,
+        max_retries=0,
+        timeout=timeout_seconds,
+        http_client=openai.DefaultAsyncHttpxClient(verify=ssl_context()),
+    )
 
 
 def endpoint_of(model: str, base_url: str | None) -> Endpoint:

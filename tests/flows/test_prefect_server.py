@@ -190,6 +190,7 @@ def tables(workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
         ("fine", [[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
         ("crash", [[0, 0], [2, 4]], "ValueError", [1, 2, 1]),
         ("mend", [[0, 0]], "FeatlasError", [1, 1]),
+        ("overlap", [[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
     ],
 )
 def test_shards_are_task_runs_and_a_failed_one_loses_no_other(
