@@ -36,7 +36,7 @@ def test_each_effect_is_found_beside_the_others() -> None:
     plain = judged()
     fires, place = plain.fires.astype(float), plain.place.astype(float)
     before = np.where(place == 1, 0, np.roll(fires, 1))
-    first = np.repeat(fires[::8], 8)
+    first = np.where(place == 1, 0, np.repeat(fires[::8], 8))  # the first window is not its own anchor
     flawed = replace(plain, grade=plain.grade - 0.5 * place - 2 * (fires - 0.5) * place - 4 * before + 3 * first)
     assert values(measure_order_effects(flawed)) == pytest.approx([-0.5, -2, -4, 3])
 
