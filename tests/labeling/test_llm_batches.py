@@ -12,10 +12,11 @@ from flows.fake_provider import Asked, Fault, LoopbackProvider
 from labeling.errors import FeatlasError, UsageError
 from labeling.ledger import BatchRow, Ledger
 from labeling.llm import ask
-from labeling.llm._batch_desk import BatchDesk, Patience
+from labeling.llm._batch_desk import BatchDesk
 from labeling.llm._batch_model import PENDING, BatchModel
 from labeling.llm._batches import BatchLimits, connect_batches
 from labeling.llm._budget import Budget
+from labeling.llm._patience import Patience
 from labeling.llm._prices import BATCH_SHARE, ModelPrice, Prices
 from labeling.types import Completion, CompletionFailure, LLMResult
 from tests.labeling.llm_builders import KEY, KEY_NAMES, PROVIDERS, QUICK, requests, texts, tiny, url_of
@@ -225,12 +226,12 @@ def test_a_batch_that_never_reached_the_provider_is_submitted_again(ledger: Ledg
 
 def test_a_batch_of_a_living_process_is_left_alone(ledger: Ledger, name: str) -> None:
     from labeling.ledger_file import this_process
-    from labeling.llm import _batch_desk
+    from labeling.llm import _batch_books
 
     with LoopbackProvider() as provider:
         row = BatchRow("b" * 32, name, f"{name}/tiny", None, "preparing", 0, 1.7e9, detail=f"process {this_process()}")
         ledger.save_batch(row)
-        with _batch_desk._being_submitted(row.batch):
+        with _batch_books.being_submitted(row.batch):
             assert desk(ledger, provider, name).look() == [row]
 
 
