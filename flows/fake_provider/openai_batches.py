@@ -12,7 +12,7 @@ from time import time
 from uuid import uuid4
 
 from flows.fake_provider.api import Refused
-from flows.fake_provider.asked import Asked
+from flows.fake_provider.asked import TOKEN_CHARACTERS, Asked, text_of
 from flows.fake_provider.batches import LIFETIME_SECONDS, Batch, Batches, Note, Outcome, page, read_limit
 from flows.fake_provider.faults import Call
 from flows.fake_provider.http_server import JSON, Reply, Request, json_reply, read_form
@@ -92,11 +92,26 @@ class FilesAndBatches:
         name = self._batches.new_id()
         lines = [line for line in file.content.split(b"\n") if line.strip()]
         problems = find_problems(lines, most=self._batches.rules.max_requests or MAX_REQUESTS)
+        problems = problems or self._queue_problems(lines)
         questions = [] if problems else [self._note_line(line, request.headers, name) for line in lines]
         info = {"input_file_id": file.id, "metadata": wanted.get("metadata")}
         batch = Batch(name, questions, info, problems)
         self._batches.add(batch)
         return json_reply(200, _show(batch))
+
+    def _queue_problems(self, lines: list[bytes]) -> list[JSON]:
+        """Why there is no room for this file in the queue; empty when there is."""
+        most, bodies = self._batches.rules.enqueued_tokens, [json.loads(line)["body"] for line in lines]
+        tokens = sum(
+            sum(len(text_of(message["content"])) for message in body["messages"]) // TOKEN_CHARACTERS for body in bodies
+        )
+        if most is None or self._batches.tokens_waiting() + tokens <= most:
+            return []
+        words = (
+            f"Enqueued token limit reached for {bodies[0]['model']}. Limit: {most:,} enqueued tokens. Please try again "
+            "once some in_progress batches have been completed."
+        )
+        return [_problem("token_limit_exceeded", words, None)]
 
     def _note_line(self, line: bytes, headers: Mapping[str, str], batch: str) -> Asked:
         question = json.loads(line)

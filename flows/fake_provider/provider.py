@@ -67,6 +67,8 @@ class LoopbackProvider:
     """None is the provider's own limit: 100,000 or 50,000."""
     batch_max_bytes: int | None = None
     """None is the provider's own limit: 256 MB or 200 MB."""
+    batch_enqueued_tokens: int | None = None
+    """Prompt tokens that may wait in OpenAI's batches together. One that would be too much fails after its creation."""
     call_faults: Mapping[Call, Sequence[CallFault | None]] = field(default_factory=dict)
     """What the first calls about batches and files meet, in turn: `{"create": ["500", "lost_create"]}`."""
     prompt_cache: bool = True
@@ -234,6 +236,7 @@ class LoopbackProvider:
             done_at_cancel=self.batch_done_at_cancel,
             max_requests=self.batch_max_requests,
             max_bytes=self.batch_max_bytes,
+            enqueued_tokens=self.batch_enqueued_tokens,
         )
         return Batches(lambda asked: self._outcome_in_batch(api, asked), rules, prefix=prefix)
 

@@ -55,12 +55,16 @@ class BatchBooks:
         """Requests that the batch has not answered, in the order of registration."""
         return self._ledger.requests_of_batch(row.batch)
 
+    def rows(self, model: str | None) -> list[BatchRow]:
+        """All batches of one model or of all, oldest first."""
+        return [row for row in self._ledger.batches() if model in (None, row.model)]
+
     def under_way(self, model: str | None) -> list[BatchRow]:
-        return [row for row in self._ledger.batches() if row.state in UNDER_WAY and model in (None, row.model)]
+        return [row for row in self.rows(model) if row.state in UNDER_WAY]
 
     def provider_batches(self) -> set[str]:
         """The provider's ids of all batches that have one."""
-        return {row.provider_batch for row in self._ledger.batches() if row.provider_batch is not None}
+        return {row.provider_batch for row in self.rows(None) if row.provider_batch is not None}
 
     def reserve(self, key: str, request: LLMRequest) -> bool:
         """Set the worst case of a request aside. False when there is no room for it, now or at all."""
@@ -105,14 +109,18 @@ class BatchBooks:
         self._ledger.save_batch(row)
         return row
 
-    def give_up(self, row: BatchRow, why: str) -> BatchRow:
-        """The provider does not have the batch: its requests are free again."""
+    def give_up(self, row: BatchRow, why: str, *, keep_reserved: bool = False) -> BatchRow:
+        """The provider does not have the batch, or won't work on it: its requests are free again.
+
+        With `keep_reserved` they are about to be submitted anew, and what is set aside for them stays.
+        """
         keys = self.keys(row)
         self._ledger.release_many(keys)
         row = replace(row, state="failed", detail=why)
         self._ledger.save_batch(row)
-        for key in keys:
-            self._settle(key, None)
+        if not keep_reserved:
+            for key in keys:
+                self._settle(key, None)
         return row
 
     def fail(self, row: BatchRow, fault: Fault) -> BatchRow:

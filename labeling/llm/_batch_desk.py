@@ -2,33 +2,30 @@
 
 A batch is recorded before it is submitted and again with the provider's id after. A process that died in between leaves
 it `preparing`: it is then looked for in the provider's listing, taken over where it is found, and given up only once the
-listing shows that it is not there, so that nothing is submitted twice. Knows no SDK and no stage.
+listing shows that it is not there, so that nothing is submitted twice. What is too large is submitted in halves. Knows
+no SDK and no stage.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from labeling.errors import BudgetReached, FeatlasError
 from labeling.ledger import BatchRow, Ledger
 from labeling.ledger_batches import UNDER_WAY
-from labeling.llm._batch_books import BatchBooks, being_submitted, in_good_hands
-from labeling.llm._batch_search import Search, search
-from labeling.llm._batches import BatchClient, BatchLimits, CallFailed
+from labeling.llm._batch_books import BatchBooks, in_good_hands
+from labeling.llm._batch_room import TOO_MUCH, most_requests
+from labeling.llm._batch_submission import TOO_LONG, BatchSubmission, of_each_request
+from labeling.llm._batches import QUEUE_FULL, TOO_LARGE, BatchClient, BatchLimits, BatchStatus, CallFailed
 from labeling.llm._budget import Budget
 from labeling.llm._dispatch import DEFAULT_RETRY, RetryPolicy
-from labeling.llm._faults import AGAIN, Fault
+from labeling.llm._faults import Fault
 from labeling.llm._patience import DEFAULT_PATIENCE, Calls, Patience
-from labeling.types import JSON
 
 log = logging.getLogger(__name__)
-
-NOT_TAKEN = ("unreachable", "rate_limited")
-"""Faults after which a batch was certainly not made."""
 
 
 class BatchDesk:
@@ -48,9 +45,15 @@ class BatchDesk:
         self._books = BatchBooks(ledger, budget)
         self._connect = connect
         self._clients: dict[str, BatchClient] = {}
-        self._limits = limits
         self._patience = patience
         self._calls = Calls(retry, sleep)
+        self._submission = BatchSubmission(
+            self._books, self._calls, limits=limits, settle_seconds=patience.settle_seconds
+        )
+        self._refused_alone: dict[str, str] = {}
+        """By model, what was said when the provider's queue had no room for a single request."""
+        self.held_back: str | None = None
+        """Why `submit` left requests pending the last time, where that was not for what they cost."""
 
     @property
     def failed(self) -> set[str]:
@@ -70,15 +73,22 @@ class BatchDesk:
     def submit(self, keys: Sequence[str], model: str) -> list[BatchRow]:
         """Submit registered requests that nobody has answered or sent, in as few batches as the limits allow.
 
-        What a limit of cost has no room for stays pending. Raise FeatlasError when the provider can't be reached or
-        refuses; what it has taken until then is recorded.
+        What a limit of cost or the provider's queue has no room for stays pending. Raise FeatlasError when the provider
+        can't be reached or refuses; what it has taken until then is recorded.
         """
         client = self._client(model)
+        most = most_requests(self._books.rows(model), now=time.time())
+        self.held_back = None
+        if most is not None and self.under_way(model):
+            self._hold_back(model)
+            return []
+        self._stop_if_queue_stays_full(model)
         rows = []
-        for part in self._parts(client, keys):
-            row = self._books.prepare(part, model)
-            if row is not None:
-                rows.append(self._send(client, row, part))
+        for part in self._submission.parts(client, keys, most):
+            rows += self._submission.submit(client, part, model)
+            if most is not None and len(part) < len(keys):
+                self._hold_back(model)
+                break
         return [row for row in rows if row.state in UNDER_WAY]
 
     def under_way(self, model: str | None = None) -> list[BatchRow]:
@@ -129,77 +139,20 @@ class BatchDesk:
 
     # --- submitting
 
-    def _parts(self, client: BatchClient, keys: Sequence[str]) -> Iterator[dict[str, JSON]]:
-        """Rendered requests by key, cut where a batch is full or the budget has no more room."""
-        limits, part, size = self._limits or client.limits, dict[str, JSON](), 0
-        for key in dict.fromkeys(keys):
-            request = self._books.request(key)
-            rendered = client.render(key, request)
-            try:
-                length = len(json.dumps(rendered, ensure_ascii=False).encode()) + 1
-            except UnicodeEncodeError as error:
-                detail = f"the prompt holds what UTF-8 can't write: {error.reason}"
-                self._books.finish({key: Fault("unsendable", False, detail)})
-                continue
-            if part and (len(part) >= limits.requests or size + length > limits.bytes):
-                yield part
-                part, size = {}, 0
-            if not self._books.reserve(key, request):
-                break
-            part[key] = rendered
-            size += length
-        if part:
-            yield part
-
-    def _send(self, client: BatchClient, row: BatchRow, part: Mapping[str, JSON]) -> BatchRow:
-        keys = self._books.keys(row)
-        requests = [part[key] for key in keys]
-        attempt = 0
-        with being_submitted(row.batch):
-            while True:
-                attempt += 1
-                try:
-                    return self._books.submitted(row, client.submit(row.batch, requests))
-                except CallFailed as failed:
-                    fault = failed.fault
-                except FeatlasError as error:
-                    self._books.give_up(row, str(error))
-                    raise
-                if not fault.retryable:
-                    return self._books.fail(row, _of_each_request(fault))
-                log.debug("%s: submitting failed: %s", row.model, fault.detail)
-                if fault.reason not in NOT_TAKEN:
-                    found = self._search_or_stop(client, row, fault)
-                    if found.provider_batch is not None:
-                        return self._books.submitted(row, found.provider_batch)
-                    if found.undecided:
-                        return row
-                if attempt >= self._calls.max_attempts:
-                    self._books.give_up(row, fault.detail)
-                    raise FeatlasError(
-                        f"{row.model} took no batch in {attempt} attempts ({fault.reason}: {fault.detail}). {AGAIN}"
-                    )
-                self._calls.pause(attempt, fault)
-
-    def _search_or_stop(self, client: BatchClient, row: BatchRow, fault: Fault) -> Search:
-        try:
-            return self._search(client, row)
-        except CallFailed as failed:
-            raise FeatlasError(
-                f"{row.model} was sent a batch and the reply was lost ({fault.detail}), and its list of batches can't be "
-                f"read either ({failed.fault.detail}). Run again: the batch is then looked for, and submitted again only "
-                "if the provider does not have it."
-            ) from failed
-
-    def _search(self, client: BatchClient, row: BatchRow) -> Search:
-        return search(
-            client,
-            row,
-            set(self._books.keys(row)),
-            known=self._books.provider_batches(),
-            calls=self._calls,
-            settle_seconds=self._patience.settle_seconds,
+    def _hold_back(self, model: str) -> None:
+        self.held_back = (
+            f"{model}: the provider has refused a batch as too much at once, so one batch is submitted at a time; the rest "
+            "stays pending until it has ended"
         )
+        log.info("%s", self.held_back)
+
+    def _stop_if_queue_stays_full(self, model: str) -> None:
+        if said := self._refused_alone.pop(model, None):
+            raise FeatlasError(
+                f"The provider's queue for {model} has no room for a batch of a single request, and none of this workspace "
+                f"is under way ({said}). Other batches of the account fill it, or their end is not yet counted. Requests "
+                "without an answer stay pending: run again later, or ask interactively with --mode interactive."
+            )
 
     # --- looking after what is under way
 
@@ -208,7 +161,7 @@ class BatchDesk:
         if in_good_hands(row):
             return
         row = replace(row, n_requests=len(self._books.keys(row)))
-        found = self._search(client, row)
+        found = self._submission.find(client, row)
         if found.provider_batch is not None:
             self._look_at(client, self._books.submitted(row, found.provider_batch))
         elif found.found_nothing:
@@ -219,11 +172,18 @@ class BatchDesk:
         assert provider_batch is not None
         status = self._calls.patiently(lambda: client.look(provider_batch))
         if status.state == "failed":
-            self._books.fail(row, _of_each_request(Fault("batch_failed", True, status.detail)))
+            self._refuse(row, status)
         elif status.state == "ended":
             self._books.collect(row, status, client.results(provider_batch))
 
-
-def _of_each_request(fault: Fault) -> Fault:
-    """Another batch may be taken, so the requests of a refused one may be asked for again."""
-    return Fault("batch_failed", True, fault.detail)
+    def _refuse(self, row: BatchRow, status: BatchStatus) -> None:
+        """Record a batch that the provider has looked at and won't work on. Its requests may fit into smaller ones."""
+        if status.refused_as not in (TOO_LARGE, QUEUE_FULL):
+            self._books.fail(row, of_each_request(Fault("batch_failed", True, status.detail)))
+        elif row.n_requests > 1 or status.refused_as == QUEUE_FULL:
+            log.warning("batch %s of %s requests: %s%s", row.batch, row.n_requests, TOO_MUCH, status.detail)
+            self._books.give_up(row, TOO_MUCH + status.detail)
+            if row.n_requests == 1 and not self.under_way(row.model):
+                self._refused_alone[row.model] = status.detail
+        else:
+            self._books.fail(row, Fault(TOO_LONG, False, status.detail))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
@@ -18,6 +18,12 @@ from labeling.errors import FeatlasError, UsageError
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import AGAIN, Fault, connection_fault, status_fault
 from labeling.types import JSON, Completion, LLMRequest
+
+TOO_LARGE = "batch_too_large"
+"""Reason of a fault: fewer requests in one batch would be taken."""
+QUEUE_FULL = "batch_queue_full"
+"""Reason of a fault: this would be too much beside what waits at the provider already."""
+TOO_LARGE_WORDS = ("too large", "larger than", "too many", "maximum size", "should have at most", "smaller batch")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class BatchStatus:
     """Once ended: why a request has no result."""
     detail: str = ""
     """The provider's words, where it refused."""
+    refused_as: str = "batch_failed"
+    """Where it refused: TOO_LARGE, QUEUE_FULL, or what no smaller batch would mend."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,16 @@ def calling(endpoint: Endpoint, sdk: Any) -> Iterator[None]:
                 f"{endpoint.scrub(str(error.message))}). Check llm.base_url and that the key in {endpoint.key_name} is of "
                 f"the same account as when the batch was submitted. {AGAIN}"
             ) from error
-        raise CallFailed(status_fault(endpoint, error.status_code, error.body, error.response.headers)) from error
+        fault = status_fault(endpoint, error.status_code, error.body, error.response.headers)
+        if error.status_code == 413 or (error.status_code == 400 and says_too_large(fault.detail)):
+            fault = replace(fault, reason=TOO_LARGE)
+        raise CallFailed(fault) from error
+
+
+def says_too_large(words: str) -> bool:
+    """Whether a provider's words about a batch mean that it holds too much; they have no code for it in common."""
+    plain = words.lower().replace("_", " ")
+    return any(phrase in plain for phrase in TOO_LARGE_WORDS)
 
 
 def request_fault(endpoint: Endpoint, status: int, body: object, headers: Mapping[str, str] | None = None) -> Fault:

@@ -9,7 +9,16 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from labeling.llm._batches import BatchLimits, BatchStatus, SeenBatch, calling, request_fault
+from labeling.llm._batches import (
+    QUEUE_FULL,
+    TOO_LARGE,
+    BatchLimits,
+    BatchStatus,
+    SeenBatch,
+    calling,
+    request_fault,
+    says_too_large,
+)
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import Fault
 from labeling.llm.openai import chat_body, endpoint_of, read_chat
@@ -22,6 +31,8 @@ NAME = "featlas"
 WINDOW: Literal["24h"] = "24h"
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 ENDED = ("completed", "expired", "cancelled")
+QUEUE_FULL_CODE = "token_limit_exceeded"
+"""Of a batch that would pass the limit of prompt tokens that may wait for a model at a time."""
 LEFT_OVER = {"expired": "batch_expired", "cancelled": "batch_canceled"}
 
 
@@ -64,7 +75,13 @@ class OpenAIBatches:
         if seen.status == "failed":
             problems = (seen.errors.data if seen.errors else None) or []
             words = "; ".join(f"{p.code}: {p.message}" + (f" (line {p.line})" if p.line else "") for p in problems)
-            return BatchStatus("failed", done, detail=self._endpoint.scrub(words or "the provider gave no reason"))
+            refused_as = "batch_failed"
+            if any(p.code == QUEUE_FULL_CODE for p in problems):
+                refused_as = QUEUE_FULL
+            elif says_too_large(words):
+                refused_as = TOO_LARGE
+            said = self._endpoint.scrub(words or "the provider gave no reason")
+            return BatchStatus("failed", done, detail=said, refused_as=refused_as)
         state: Literal["ended", "under_way"] = "ended" if seen.status in ENDED else "under_way"
         return BatchStatus(state, done, left_over=LEFT_OVER.get(seen.status, "batch_incomplete"))
 

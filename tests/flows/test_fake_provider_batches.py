@@ -116,7 +116,7 @@ def test_message_batches_that_break_the_rules_are_refused() -> None:
         LoopbackProvider(batch_max_requests=3, batch_max_bytes=2_000) as provider,
         anthropic_client(provider) as client,
     ):
-        with pytest.raises(anthropic.BadRequestError, match="between 1 and 3 items, not 4"):
+        with pytest.raises(anthropic.BadRequestError, match="at most 3 items after validation, not 4"):
             message_batch(client, 4)
         for names, words in ((["a", "a"], "not unique"), (["a b"], "should match pattern")):
             with pytest.raises(anthropic.BadRequestError, match=words):
@@ -318,3 +318,14 @@ def test_equal_bodies_are_counted_as_paid_twice_whichever_way_they_came() -> Non
         "batch_requests": 4, "most_in_flight": 1,
     }  # fmt: skip
     assert sorted(provider.answered.values()) == [1, 1, 2, 2]
+
+
+def test_a_batch_that_would_fill_the_queue_fails_until_others_have_ended() -> None:
+    with LoopbackProvider(batch_enqueued_tokens=4, batch_seconds=0.3) as provider, openai_client(provider) as client:
+        first, second = batch_of(client, lines(3)[:1]), batch_of(client, lines(3)[1:])
+        refused = finished(client, second.id)
+        assert refused.errors is not None
+        assert [problem.code for problem in refused.errors.data or []] == ["token_limit_exceeded"]
+        assert finished(client, first.id).status == "completed"
+        assert finished(client, batch_of(client, lines(3)[1:]).id).status == "completed"
+    assert provider.counts()["batch_requests"] == 3

@@ -163,10 +163,10 @@ def test_requests_are_split_by_the_providers_limits(ledger: Ledger, name: str, l
 
 
 def test_a_batch_refused_as_a_whole_fails_its_requests_with_the_providers_words(ledger: Ledger, name: str) -> None:
-    with LoopbackProvider(batch_max_requests=2) as provider:
+    with LoopbackProvider(call_faults={"create": ["400"]}) as provider:
         results = ask(batch_model(ledger, provider, name), requests(3, model=f"{name}/tiny"))
     assert reasons(results) == ["batch_failed"] * 3
-    assert "2" in str(results[0])
+    assert "300000 tokens" in str(results[0])
     assert ledger.batches()[0].state == "failed"
 
 
