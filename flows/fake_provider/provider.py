@@ -126,6 +126,10 @@ class LoopbackProvider:
             "most_in_flight": self.most_in_flight,
         }
 
+    def files(self) -> list[str]:
+        """Names of the files that OpenAI's side keeps: uploads by their own, others by the identifier."""
+        return [file.filename for file in self._files_and_batches.files()]
+
     async def _handle(self, request: Request) -> Reply | Break:
         api = _api_of(request)
         try:

@@ -166,6 +166,7 @@ class BatchDesk:
             self._look_at(client, self._books.submitted(row, found.provider_batch))
         elif found.found_nothing:
             self._books.give_up(row, "the process that submitted it died, and the provider never got it")
+            self._submission.discard(client, row)
 
     def _look_at(self, client: BatchClient, row: BatchRow) -> None:
         provider_batch = row.provider_batch
@@ -175,6 +176,10 @@ class BatchDesk:
             self._refuse(row, status)
         elif status.state == "ended":
             self._books.collect(row, status, client.results(provider_batch))
+        else:
+            return
+        # Only now: what is not stored can be read again.
+        self._calls.if_possible(lambda: client.clean_up(provider_batch), f"delete the files of batch {row.batch}")
 
     def _refuse(self, row: BatchRow, status: BatchStatus) -> None:
         """Record a batch that the provider has looked at and won't work on. Its requests may fit into smaller ones."""

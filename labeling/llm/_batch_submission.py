@@ -14,7 +14,7 @@ from dataclasses import replace
 from labeling.errors import FeatlasError
 from labeling.ledger import BatchRow
 from labeling.llm._batch_books import BatchBooks, being_submitted
-from labeling.llm._batch_search import Search, search
+from labeling.llm._batch_search import CLOCK_SKEW_SECONDS, Search, search
 from labeling.llm._batches import TOO_LARGE, BatchClient, BatchLimits, CallFailed
 from labeling.llm._faults import AGAIN, Fault
 from labeling.llm._patience import Calls
@@ -94,10 +94,12 @@ class BatchSubmission:
                     fault = failed.fault
                 except FeatlasError as error:
                     self._books.give_up(row, str(error))
+                    self.discard(client, row)
                     raise
-                if fault.reason == TOO_LARGE:
-                    raise _TooLarge(fault.detail)
                 if not fault.retryable:
+                    self.discard(client, row)
+                    if fault.reason == TOO_LARGE:
+                        raise _TooLarge(fault.detail)
                     return self._books.fail(row, of_each_request(fault))
                 log.debug("%s: submitting failed: %s", row.model, fault.detail)
                 if fault.reason not in NOT_TAKEN:
@@ -106,6 +108,8 @@ class BatchSubmission:
                         return self._books.submitted(row, found.provider_batch)
                     if found.undecided:
                         return row
+                if fault.reason != "unreachable":
+                    self.discard(client, row)
                 if attempt >= self._calls.max_attempts:
                     self._books.give_up(row, fault.detail)
                     raise FeatlasError(
@@ -122,6 +126,13 @@ class BatchSubmission:
                 f"read either ({failed.fault.detail}). Run again: the batch is then looked for, and submitted again only "
                 "if the provider does not have it."
             ) from failed
+
+    def discard(self, client: BatchClient, row: BatchRow) -> None:
+        """Delete what was uploaded for a batch that the provider does not have."""
+        since = row.created_at - CLOCK_SKEW_SECONDS
+        self._calls.if_possible(
+            lambda: client.discard(row.batch, since), f"delete what was uploaded for batch {row.batch}"
+        )
 
     def find(self, client: BatchClient, row: BatchRow) -> Search:
         """Look for a batch at the provider. Raise CallFailed when its listing can't be read."""

@@ -93,6 +93,14 @@ class BatchClient(Protocol):
 
     def cancel(self, provider_batch: str) -> None: ...
 
+    def clean_up(self, provider_batch: str) -> None:
+        """Delete the files that the provider keeps of a batch whose outcome is stored. Deleting again changes nothing."""
+        ...
+
+    def discard(self, batch: str, since: float) -> None:
+        """Delete what was uploaded since then (Unix seconds) for our batch, of which the provider certainly made none."""
+        ...
+
     def recent(self, since: float) -> Iterator[SeenBatch]:
         """Batches of the account made since then (Unix seconds)."""
         ...

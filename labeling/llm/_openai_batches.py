@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from labeling.llm._batches import (
@@ -63,7 +64,7 @@ class OpenAIBatches:
     def submit(self, batch: str, requests: Sequence[JSON]) -> str:
         lines = b"".join(json.dumps(request, ensure_ascii=False).encode() + b"\n" for request in requests)
         with calling(self._endpoint, self._sdk):
-            file = self._client.files.create(file=(f"{batch}.jsonl", lines), purpose="batch")
+            file = self._client.files.create(file=(_file_name(batch), lines), purpose="batch")
             return self._client.batches.create(
                 input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW, metadata={NAME: batch}
             ).id
@@ -101,6 +102,27 @@ class OpenAIBatches:
         with calling(self._endpoint, self._sdk):
             self._client.batches.cancel(provider_batch)
 
+    def clean_up(self, provider_batch: str) -> None:
+        with calling(self._endpoint, self._sdk):
+            seen = self._client.batches.retrieve(provider_batch)
+        self._delete([seen.input_file_id, seen.output_file_id, seen.error_file_id])
+
+    def discard(self, batch: str, since: float) -> None:
+        with calling(self._endpoint, self._sdk):
+            files = []
+            for file in self._client.files.list(purpose="batch", order="desc"):  # newest first, page by page
+                if file.created_at + 1 < since:  # whole seconds
+                    break
+                if file.filename == _file_name(batch):
+                    files.append(file.id)
+        self._delete(files)
+
+    def _delete(self, files: Sequence[str | None]) -> None:
+        for file in files:
+            if file is not None:
+                with calling(self._endpoint, self._sdk), suppress(self._sdk.NotFoundError):
+                    self._client.files.delete(file)
+
     def recent(self, since: float) -> Iterator[SeenBatch]:
         with calling(self._endpoint, self._sdk):
             for seen in self._client.batches.list(limit=PAGE):  # newest first, page by page
@@ -108,6 +130,10 @@ class OpenAIBatches:
                     return
                 total = seen.request_counts.total if seen.request_counts else 0
                 yield SeenBatch(seen.id, (seen.metadata or {}).get(NAME, ""), total, seen.status in ENDED)
+
+
+def _file_name(batch: str) -> str:
+    return f"{batch}.jsonl"
 
 
 def _outcome(line: bytes, endpoint: Endpoint) -> Iterator[tuple[str, Completion | Fault]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from labeling.errors import FeatlasError
 from labeling.llm._batches import CallFailed
 from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._faults import Fault
 
 Value = TypeVar("Value")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class Calls:
                     raise
                 fault = failed.fault
             self.pause(attempt, fault)
+
+    def if_possible(self, call: Callable[[], None], what: str) -> None:
+        """Make a call once; where it fails, only the log says so."""
+        try:
+            call()
+        except (CallFailed, FeatlasError) as error:
+            log.warning("could not %s: %s", what, error)
 
     def pause(self, attempt: int, fault: Fault) -> None:
         """Wait after failed attempt number `attempt` (1-based)."""
