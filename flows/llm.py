@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from flows.batches import batches_of, retry_policy
 from flows.budgets import budget_of, prices
@@ -30,6 +31,7 @@ REQUESTS_PER_SHARD = 256
 SPARE_SHARDS = 4
 """Under way besides those that fill the places: they have a slow answer left to wait for, or are being rendered."""
 
+Number = TypeVar("Number", int, float)
 LLMSettings = LLMConfig
 """How to reach language models, and how far to go. A job carries it; keys are not among it, they stay in the environment."""
 
@@ -39,11 +41,12 @@ class Usage:
     """What some requests used, whether they were sent now or answered in an earlier run."""
 
     requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = 0
+    """None in this and the other counts of tokens: of some of the requests nobody said how many."""
+    output_tokens: int | None = 0
     cost_usd: float | None = 0.0
-    """None when the price of a model is not known."""
-    cached_input_tokens: int = 0
+    """None when the price of a model, or the tokens of a request, are not known."""
+    cached_input_tokens: int | None = 0
     """Of `input_tokens`, those that the provider read from its prompt cache."""
     second_questions: int = 0
     """Of `requests`, those that asked again because the first answer could not be used."""
@@ -51,16 +54,20 @@ class Usage:
     """Usable answers that held more than the JSON asked for."""
 
     def __add__(self, other: Usage) -> Usage:
-        known = self.cost_usd is not None and other.cost_usd is not None
         return Usage(
             self.requests + other.requests,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cost_usd + other.cost_usd if known else None,  # type: ignore[operator]
-            self.cached_input_tokens + other.cached_input_tokens,
+            _sum(self.input_tokens, other.input_tokens),
+            _sum(self.output_tokens, other.output_tokens),
+            _sum(self.cost_usd, other.cost_usd),
+            _sum(self.cached_input_tokens, other.cached_input_tokens),
             self.second_questions + other.second_questions,
             self.answers_with_prose + other.answers_with_prose,
         )
+
+
+def _sum(first: Number | None, second: Number | None) -> Number | None:
+    """What is not known of a part is not known of the whole."""
+    return None if first is None or second is None else first + second
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from flows.cost_summary import UnitCost, unit_costs
+from flows.llm import Usage
 from flows.pipeline import Outcome
 from labeling.snapshot import query
 from labeling.types import JSON, TAU_SHARE
@@ -110,10 +111,10 @@ class Summary:
         cost = "cost not known" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
         text = (
             f"{usage.requests:,} requests to language models ({self.outcome.n_reused:,} answered earlier and not sent), "
-            f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {cost}"
+            f"{_tokens(usage)}, {cost}"
         )
         lines = [text]
-        if usage.input_tokens:
+        if usage.input_tokens and usage.cached_input_tokens is not None:
             lines.append(
                 f"{usage.cached_input_tokens / usage.input_tokens:.0%} of the tokens in came from prompt caches"
             )
@@ -169,6 +170,12 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
     costs = tuple(unit_costs(place)) if outcome.usage.requests else ()
     return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, costs)
+
+
+def _tokens(usage: Usage) -> str:
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return "tokens not known (the server did not say)"
+    return f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
 
 
 def _row_name(row: Mapping[str, Any]) -> str:

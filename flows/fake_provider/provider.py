@@ -71,6 +71,8 @@ class LoopbackProvider:
     """Prompt tokens that may wait in OpenAI's batches together. One that would be too much fails after its creation."""
     call_faults: Mapping[Call, Sequence[CallFault | None]] = field(default_factory=dict)
     """What the first calls about batches and files meet, in turn: `{"create": ["500", "lost_create"]}`."""
+    says_usage: bool = True
+    """Whether answers tell how many tokens they took; some servers that speak a provider's protocol don't."""
     prompt_cache: bool = True
     """Whether usage tells of cached prefixes. It then depends on what was asked before; without, only on the body."""
     keep_asked: bool = True
@@ -209,7 +211,8 @@ class LoopbackProvider:
         text = spoil(self.answer(asked), fault)
         if fault is None:
             self.answered[asked.digest] += 1
-        return api.write_answer(asked, text, fault, self._cache.use(asked) if self.prompt_cache else NOT_CACHED)
+        answer = api.write_answer(asked, text, fault, self._cache.use(asked) if self.prompt_cache else NOT_CACHED)
+        return answer if self.says_usage else {name: value for name, value in answer.items() if name != "usage"}
 
     def _call(self, api: Api, request: Request) -> Reply | Break:
         """Do what is asked about batches or files."""

@@ -141,13 +141,15 @@ def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
-    """Token counts are 0 where a compatible server reports none."""
+    """Token counts are None where a compatible server reports none; what it does not call cached is not."""
     details = usage.get("prompt_tokens_details") or {}
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return Completion(
         text=text,
         stop_reason=stop_reason,
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        cached_input_tokens=int(details.get("cached_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
+        input_tokens=None if read is None else int(read),
+        cached_input_tokens=None if read is None else int(details.get("cached_tokens") or 0),
+        output_tokens=None if written is None else int(written),
         latency_seconds=0.0,
+        cache_write_input_tokens=None if read is None else 0,
     )

@@ -125,6 +125,13 @@ def test_a_cost_that_is_not_known_is_not_zero() -> None:
     assert "an unknown sum" in unknown.message()
 
 
+def test_an_answer_without_token_counts_counts_as_its_worst_case() -> None:
+    small = budget(10 * WORST)
+    small.settle(small.reserve(ONE), replace(answer(0.0), input_tokens=None, output_tokens=None))
+    spent = small.spent()
+    assert [spent.requests, spent.cost_usd, spent.unsure_usd] == pytest.approx([1, WORST, WORST])
+
+
 class Meter:
     """Answers at random costs up to the worst case, and notes the most that was ever spent or under way."""
 
@@ -137,7 +144,7 @@ class Meter:
         reservation = await self.budget.wait_for_room(asked)
         await asyncio.sleep(self.random.random() * 0.002)
         cost = self.random.choice([0.0, 0.3, 1.0]) * WORST
-        self.spent += answer(cost).output_tokens / 100_000
+        self.spent += (answer(cost).output_tokens or 0) / 100_000
         self.budget.settle(reservation, answer(cost))
 
 
