@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from flows.budgets import budget_of
-from flows.llm import Usage, check_provider
+from flows.llm import check_provider
 from flows.session import Session
 from flows.stages.publish import publish
+from flows.usage import Usage
 from labeling.errors import BudgetReached
 from labeling.llm import connect
 

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from flows.cost_summary import UnitCost, unit_costs
-from flows.llm import Usage
 from flows.pipeline import Outcome
+from flows.usage import Usage
 from labeling.snapshot import query
 from labeling.types import JSON, TAU_SHARE
 from labeling.workspace import Workspace

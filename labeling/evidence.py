@@ -134,8 +134,13 @@ JUDGMENTS = EvidenceTable(
             I16,
             "Place of the window among those of its request, 1-based; NULL for offline scorers and judgments of earlier versions.",
         ),
+        (
+            "first_request_key",
+            TEXT,
+            "Request that asked before, where its answer could not be used; NULL where it was asked once.",
+        ),
     ),
-    added=("place",),
+    added=("place", "first_request_key"),
 )
 LLM_REQUESTS = EvidenceTable(
     "llm_requests",
