@@ -156,19 +156,23 @@ def reject(connection: sqlite3.Connection, key: str, reason: str, detail: str) -
     connection.execute(
         "UPDATE requests SET state = 'failed', reason = ?, retryable = 0, detail = ? "
         "WHERE request_key = ? AND state = 'answered'",
-        (reason, _writable(detail), key),
+        (writable(reason), writable(detail), key),
     )
 
 
 def storable(result: LLMResult) -> LLMResult:
     """Replace what UTF-8 cannot write: half surrogates, which JSON can smuggle into an answer."""
-    if isinstance(result, Completion):
-        return replace(result, text=_writable(result.text), stop_reason=_writable(result.stop_reason))
-    answer = None if result.answer is None else replace(result.answer, text=_writable(result.answer.text))
-    return replace(result, detail=_writable(result.detail), answer=answer)
+    if isinstance(result, CompletionFailure):
+        answer = None if result.answer is None else _storable_answer(result.answer)
+        return replace(result, reason=writable(result.reason), detail=writable(result.detail), answer=answer)
+    return _storable_answer(result)
 
 
-def _writable(text: str) -> str:
+def _storable_answer(answer: Completion) -> Completion:
+    return replace(answer, text=writable(answer.text), stop_reason=writable(answer.stop_reason))
+
+
+def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 

@@ -265,6 +265,17 @@ def test_the_prompt_can_be_read_again_and_its_fixed_part_is_stored_once(ledger: 
         ledger.request("nothing")
 
 
+def test_half_surrogates_in_every_text_of_a_failure_are_stored(ledger: Ledger) -> None:
+    (key,) = ledger.register(requests(1))
+    ledger.claim(key)
+    answer = Completion("a\ud800", "stop\udfff", 1, 0, 1, 0.1)
+    failure = ledger.finish(key, CompletionFailure("trun\ud800cated", True, "why\ud800", answer))
+    clean = replace(answer, text="a?", stop_reason="stop?")
+    assert failure == CompletionFailure("trun?cated", True, "why?", clean)
+    assert ledger.failures([key]) == {key: failure}
+    assert ledger.export()["stop_reason"].to_list() == ["stop?"]
+
+
 def test_half_a_surrogate_in_an_answer_is_stored(ledger: Ledger) -> None:
     (first,) = ask(LedgerModel(Scripted(lambda asked: "a\ud800b"), ledger), requests(1))
     assert ask(LedgerModel(Scripted(lambda asked: ""), ledger), requests(1)) == [first]
