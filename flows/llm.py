@@ -5,7 +5,7 @@ The only place where stages ask models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from labeling.llm import LanguageModel, ask, connect
 from labeling.llm._batch_model import BatchModel, is_pending, pending
 from labeling.llm._prices import Prices
 from labeling.llm._rate import RateLimits
+from labeling.llm._servers import other_server
 from labeling.registry import names
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
@@ -57,6 +58,17 @@ class Sent:
 
 def llm_settings(config: Config) -> LLMSettings:
     return config.llm
+
+
+def server_lines(models: Iterable[str], base_url: str | None, source: str) -> list[str]:
+    """Say which servers are asked that are not a provider's own. `source` is where `base_url` was given."""
+    lines = []
+    for provider in sorted({model.partition("/")[0] for model in models}):
+        server = other_server(provider, base_url)
+        if server is not None:
+            given = f"llm.base_url, from {source}" if server.variable is None else server.variable
+            lines.append(f"Requests to {provider} go to {server.host} ({given})")
+    return lines
 
 
 def shards_at_once(model: str | None, settings: LLMSettings) -> int:

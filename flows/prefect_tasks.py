@@ -126,7 +126,7 @@ def read_config(config: ConfigSource) -> Config:
             f"The parameter `config` has the keys {sorted(config)}, expected the path of a config file, or its sections as "
             "objects with `features` as a list of objects. The row of an earlier run in the table `runs` holds one."
         )
-    return restore_config(json.dumps(config), environment={}, overrides={})
+    return restore_config(json.dumps(config), environment={}, overrides={}, origin="the flow's parameter `config`")
 
 
 def ended(outcome: Outcome) -> State[Outcome]:

@@ -124,6 +124,8 @@ class Config:
     score: ScoreConfig
     llm: LLMConfig
     cluster: ClusterConfig
+    base_url_from: str = field(default="", compare=False)
+    """Where `llm.base_url` was given, in words; for people, and no part of what was asked for."""
 
     def as_json(self) -> dict[str, JSON]:
         """All resolved values, sections as in the file; `json.dumps` takes it."""
@@ -149,6 +151,8 @@ SECTIONS: dict[str, type[Any]] = {
     "cluster": ClusterConfig,
 }
 ALL_SECTIONS: dict[str, type[Any]] = {"features": FeatureSetConfig, **SECTIONS}
+
+LAST_RUN = "the config of the workspace's last run"
 
 DEMO: dict[str, JSON] = {
     "features": [
@@ -193,7 +197,9 @@ def demo_config(*, environment: Mapping[str, str], overrides: Mapping[str, objec
     return _resolve(DEMO, origin="the demo", environment=environment, overrides=overrides)
 
 
-def restore_config(stored: str, *, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+def restore_config(
+    stored: str, *, environment: Mapping[str, str], overrides: Mapping[str, object], origin: str = LAST_RUN
+) -> Config:
     """Read a config back from the JSON that a run stored. The environment and options count as for a file."""
     table = json.loads(stored)
     known: dict[str, JSON] = {
@@ -202,7 +208,7 @@ def restore_config(stored: str, *, environment: Mapping[str, str], overrides: Ma
         if name != "features"
     }
     known["features"] = [{k: v for k, v in section.items() if v is not None} for section in table["features"]]
-    return _resolve(known, origin="the config of the last run", environment=environment, overrides=overrides)
+    return _resolve(known, origin=origin, environment=environment, overrides=overrides)
 
 
 def default_config_text() -> str:
@@ -232,8 +238,13 @@ def _resolve(
         name: _section(kind, table.get(name, {}), where=f"{origin}, [{name}]", above=layers[name])
         for name, kind in SECTIONS.items()
     }
-    config = Config(features=_feature_sets(table.get("features"), origin, layers["features"]), **sections)
-    _cross_check(config, _Places(origin, {f"{section}.{key}": source for section, key, _, source in given}))
+    places = _Places(origin, {f"{section}.{key}": source for section, key, _, source in given})
+    config = Config(
+        features=_feature_sets(table.get("features"), origin, layers["features"]),
+        base_url_from=places.of("llm.base_url"),
+        **sections,
+    )
+    _cross_check(config, places)
     return config
 
 

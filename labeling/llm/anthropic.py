@@ -15,6 +15,7 @@ from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_disp
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
+from labeling.llm._servers import OwnServer
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SHORTEST_CACHED_CHARACTERS = 4_000
 """About 1,000 tokens. The provider caches no shorter prefix, so a mark would only cost."""
+
+OWN_SERVER = OwnServer("https://api.anthropic.com", "ANTHROPIC_BASE_URL")
 
 STOP_FAULTS = {
     "max_tokens": "truncated",
@@ -75,8 +78,7 @@ def endpoint_of(model: str, base_url: str | None) -> Endpoint:
         provider="anthropic",
         model=model,
         base_url=base_url,
-        default_url="https://api.anthropic.com",
-        url_name="ANTHROPIC_BASE_URL",
+        server=OWN_SERVER,
         key_name="ANTHROPIC_API_KEY",
         key_optional=False,
     )

@@ -16,12 +16,15 @@ from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_disp
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
+from labeling.llm._servers import OwnServer
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
     from labeling.llm import LanguageModel
+
+OWN_SERVER = OwnServer("https://api.openai.com/v1", "OPENAI_BASE_URL")
 
 STOP_FAULTS = {
     "length": "truncated",
@@ -71,8 +74,7 @@ def endpoint_of(model: str, base_url: str | None) -> Endpoint:
         provider="openai",
         model=model,
         base_url=base_url,
-        default_url="https://api.openai.com/v1",
-        url_name="OPENAI_BASE_URL",
+        server=OWN_SERVER,
         key_name="OPENAI_API_KEY",
         key_optional=True,
     )

@@ -13,6 +13,7 @@ from labeling.llm import ask, connect
 from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import retry_after, status_fault
+from labeling.llm._servers import OwnServer
 from labeling.llm._workers import run_bounded
 from labeling.llm.anthropic import system_blocks
 from labeling.llm.scripted import Scripted
@@ -75,8 +76,7 @@ def test_white_space_around_a_key_is_dropped(monkeypatch: pytest.MonkeyPatch) ->
         provider="openai",
         model="tiny",
         base_url=None,
-        default_url="https://host",
-        url_name="OPENAI_BASE_URL",
+        server=OwnServer("https://host", "OPENAI_BASE_URL"),
         key_name="OPENAI_API_KEY",
         key_optional=True,
     )
