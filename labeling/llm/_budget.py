@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from labeling.errors import BudgetReached, UsageError
-from labeling.llm._prices import Prices
-from labeling.types import Completion, LLMRequest, LLMResult
+from labeling.llm._prices import Prices, counted
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
 BYTES_PER_TOKEN = 3
 """Fewest bytes of UTF-8 that a token of a prompt is taken to have; of English text it has about 4.5 on average."""
@@ -115,8 +115,8 @@ class Budget:
     def settle(self, reservation: Reservation, result: LLMResult | None) -> None:
         """Replace the worst case by the real cost; None for a request that was not sent after all.
 
-        Answers that can't be used count where they were billed. A failure that may be billed without saying so counts
-        as its worst case. Settling twice changes nothing.
+        Answers that can't be used count where they were billed. An answer whose tokens the server did not count, and a
+        failure that may be billed without saying so, count as their worst case. Settling twice changes nothing.
         """
         with self._lock:
             if self._under_way.pop(reservation.number, None) is None:
@@ -125,9 +125,9 @@ class Budget:
                 self._requests -= 1
                 return
             answer = result if isinstance(result, Completion) else result.answer
-            if answer is not None:
+            if answer is not None and (counted(answer) or not reservation.worst_usd):
                 self._add(self._prices.cost_usd(reservation.model, answer))
-            elif not isinstance(result, Completion) and result.reason in MAYBE_BILLED:
+            elif answer is not None or (isinstance(result, CompletionFailure) and result.reason in MAYBE_BILLED):
                 self._cost_usd += reservation.worst_usd
                 self._unsure_usd += reservation.worst_usd
 
@@ -160,7 +160,11 @@ class Budget:
             else f"${self._max_cost_usd:g} (llm.max_cost): the next request could pass it"
         )
         cost = f"${self._cost_usd:.4f}" if self._cost_known else "an unknown sum"
-        unsure = f", ${self._unsure_usd:.4f} of it at most for requests without an answer" if self._unsure_usd else ""
+        unsure = (
+            f", ${self._unsure_usd:.4f} of it at most for requests whose cost the server did not tell"
+            if self._unsure_usd
+            else ""
+        )
         return (
             f"This run has reached its limit of {limit}. It sent {self._requests:,} requests and spent {cost}{unsure}. "
             "Every answer is stored. The same command goes on from there, with a limit of its own: it asks only for "

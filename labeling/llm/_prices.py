@@ -31,6 +31,11 @@ class ModelPrice:
     cached_input: float
     cache_write: float
 
+    @property
+    def is_free(self) -> bool:
+        """Whether tokens cost nothing, as those of a server of one's own."""
+        return not any((self.input, self.output, self.cached_input, self.cache_write))
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -47,9 +52,9 @@ class Prices:
         return Prices(self.as_of, {**self.models, **own.models})
 
     def cost_usd(self, model: str, completion: Completion) -> float | None:
-        """US dollars for an answer of `provider/model`; None when the price is not known."""
+        """US dollars for an answer of `provider/model`; None when its price or its tokens are not known."""
         price = self.price_of(model)
-        if price is None:
+        if price is None or not (counted(completion) or price.is_free):
             return None
         plain = completion.input_tokens - completion.cached_input_tokens - completion.cache_write_input_tokens
         dollars = (
@@ -59,6 +64,11 @@ class Prices:
             + completion.output_tokens * price.output
         )
         return dollars / 1_000_000 * (BATCH_SHARE if completion.batch else 1.0)
+
+
+def counted(completion: Completion) -> bool:
+    """Whether the server said how many tokens it took. Some compatible ones say nothing, which reads as 0."""
+    return completion.input_tokens > 0 or completion.output_tokens > 0
 
 
 def load_prices(path: Path) -> Prices:
