@@ -217,14 +217,14 @@ class BatchDesk:
                 try:
                     return self._submitted(row, client.submit(row.batch, requests))
                 except CallFailed as failed:
-                    fault = failed.fault
+                    fault, nothing_made = failed.fault, failed.nothing_made
                 except FeatlasError as error:
                     self._give_up(row, str(error))
                     raise
                 if not fault.retryable:
                     return self._fail(row, fault)
                 log.debug("%s: submitting failed: %s", row.model, fault.detail)
-                if fault.reason not in NOT_TAKEN:
+                if fault.reason not in NOT_TAKEN and not nothing_made:
                     search = self._search_or_stop(client, row, keys, fault)
                     if search.provider_batch is not None:
                         return self._submitted(row, search.provider_batch)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from labeling.llm._batches import BatchLimits, BatchStatus, SeenBatch, calling, request_fault
+from labeling.llm._batches import BatchLimits, BatchStatus, CallFailed, SeenBatch, calling, request_fault
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import Fault
 from labeling.llm.openai import chat_body, endpoint_of, read_chat
@@ -51,8 +51,12 @@ class OpenAIBatches:
 
     def submit(self, batch: str, requests: Sequence[JSON]) -> str:
         lines = b"".join(json.dumps(request, ensure_ascii=False).encode() + b"\n" for request in requests)
+        try:
+            with calling(self._endpoint, self._sdk):
+                file = self._client.files.create(file=(f"{batch}.jsonl", lines), purpose="batch")
+        except CallFailed as failed:
+            raise CallFailed(failed.fault, nothing_made=True) from failed
         with calling(self._endpoint, self._sdk):
-            file = self._client.files.create(file=(f"{batch}.jsonl", lines), purpose="batch")
             return self._client.batches.create(
                 input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW, metadata={NAME: batch}
             ).id
