@@ -109,6 +109,8 @@ class Summary:
         if not usage.requests:
             return []
         cost = "cost not known" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+        if usage.input_tokens == usage.output_tokens == 0 and usage.cost_usd is None:
+            cost += " (the server counted no tokens)"
         text = (
             f"{usage.requests:,} requests to language models ({self.outcome.n_reused:,} answered earlier and not sent), "
             f"{_tokens(usage)}, {cost}"
@@ -138,11 +140,13 @@ class Summary:
     def _failures(self) -> list[str]:
         if not self.outcome.failures:
             return []
-        lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.outcome.failures.items()))
-        lines = [
-            f"Not complete: {lost}. The same command tries these again; with --retry-failed it also asks once more for "
-            "answers that could not be used."
-        ]
+        lost = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(self.outcome.failures.items()))
+        lines = [f"Not complete: {lost}. The same command tries these again."]
+        if self.outcome.usage.requests:
+            lines[0] = (
+                f"Not complete: {lost}. The same command asks again, except where two answers could not be used: that "
+                f"takes --retry-failed. What came back: featlas ledger failures{self._place()}"
+            )
         if any(NO_CALIBRATION in reason for reason in self.outcome.failures):
             lines.append(
                 f"{NO_CALIBRATION} means too little text to judge on: raise corpus.max_tokens, or add documents."
@@ -155,13 +159,16 @@ class Summary:
         lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB{workers}"]
         if self.outcome.report:
             lines.append(f"Report: {self.outcome.report}")
-        place = (
-            "" if self.workspace == Path("workspace").absolute() else f" --workspace {shlex.quote(str(self.workspace))}"
-        )
         lines.append(
-            f'Ask further: featlas query{place} "select feature, label, score from labels order by score desc limit 10"'
+            f"Ask further: featlas query{self._place()} "
+            '"select feature, label, score from labels order by score desc limit 10"'
         )
         return lines
+
+    def _place(self) -> str:
+        """The option that names the workspace, where one is needed."""
+        default = Path("workspace").absolute()
+        return "" if self.workspace == default else f" --workspace {shlex.quote(str(self.workspace))}"
 
 
 def summarize(workspace: Path, outcome: Outcome) -> Summary:

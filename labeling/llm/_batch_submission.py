@@ -91,7 +91,7 @@ class BatchSubmission:
                 try:
                     return self._books.submitted(row, client.submit(row.batch, requests))
                 except CallFailed as failed:
-                    fault = failed.fault
+                    fault, nothing_made = failed.fault, failed.nothing_made
                 except FeatlasError as error:
                     self._books.give_up(row, str(error))
                     self.discard(client, row)
@@ -102,7 +102,7 @@ class BatchSubmission:
                         raise _TooLarge(fault.detail)
                     return self._books.fail(row, of_each_request(fault))
                 log.debug("%s: submitting failed: %s", row.model, fault.detail)
-                if fault.reason not in NOT_TAKEN:
+                if fault.reason not in NOT_TAKEN and not nothing_made:
                     found = self._search_or_stop(client, row, fault)
                     if found.provider_batch is not None:
                         return self._books.submitted(row, found.provider_batch)

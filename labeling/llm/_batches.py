@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from labeling.errors import FeatlasError, UsageError
 from labeling.llm._endpoint import Endpoint
-from labeling.llm._faults import AGAIN, Fault, connection_fault, status_fault
+from labeling.llm._faults import ADDRESS_HINTS, AGAIN, Fault, connection_fault, error_message, status_fault
 from labeling.types import JSON, Completion, LLMRequest
 
 TOO_LARGE = "batch_too_large"
@@ -64,9 +64,11 @@ class SeenBatch:
 class CallFailed(Exception):
     """A call without success, for a reason that does not stop the run."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, *, nothing_made: bool = False) -> None:
         super().__init__(fault.detail)
         self.fault = fault
+        self.nothing_made = nothing_made
+        """Whether it failed before anything was asked of the provider that could make a batch."""
 
 
 class BatchClient(Protocol):
@@ -132,9 +134,10 @@ def calling(endpoint: Endpoint, sdk: Any) -> Iterator[None]:
     except sdk.APIStatusError as error:
         if error.status_code == 404:
             raise FeatlasError(
-                f"The server at {endpoint.shown_url} does not know this batch, or has no batch endpoint (HTTP 404: "
-                f"{endpoint.scrub(str(error.message))}). Check llm.base_url and that the key in {endpoint.key_name} is of "
-                f"the same account as when the batch was submitted. {AGAIN}"
+                f"The server at {endpoint.shown_url} has no batch endpoint, or does not know this batch (HTTP 404: "
+                f"{endpoint.scrub(error_message(error.body))}). Where it has none, as most servers of one's own, ask with "
+                f"--mode interactive; else check llm.base_url ({ADDRESS_HINTS[endpoint.provider]}) and that the key in "
+                f"{endpoint.key_name} is of the same account as when the batch was submitted. {AGAIN}"
             ) from error
         fault = status_fault(endpoint, error.status_code, error.body, error.response.headers)
         if error.status_code == 413 or (error.status_code == 400 and says_too_large(fault.detail)):

@@ -15,6 +15,7 @@ from labeling.llm._batches import (
     TOO_LARGE,
     BatchLimits,
     BatchStatus,
+    CallFailed,
     SeenBatch,
     calling,
     request_fault,
@@ -63,8 +64,12 @@ class OpenAIBatches:
 
     def submit(self, batch: str, requests: Sequence[JSON]) -> str:
         lines = b"".join(json.dumps(request, ensure_ascii=False).encode() + b"\n" for request in requests)
+        try:
+            with calling(self._endpoint, self._sdk):
+                file = self._client.files.create(file=(_file_name(batch), lines), purpose="batch")
+        except CallFailed as failed:
+            raise CallFailed(failed.fault, nothing_made=True) from failed
         with calling(self._endpoint, self._sdk):
-            file = self._client.files.create(file=(_file_name(batch), lines), purpose="batch")
             return self._client.batches.create(
                 input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW, metadata={NAME: batch}
             ).id

@@ -143,9 +143,14 @@ def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
-    """Token counts are None where a compatible server reports none; what it does not call cached is not."""
+    """Token counts are None where a compatible server reports none; what it does not call cached is not.
+
+    Some servers say 0 where they did not count: a prompt is never empty.
+    """
     details = usage.get("prompt_tokens_details") or {}
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    read, written = usage.get("prompt_tokens") or None, usage.get("completion_tokens")
+    if read is None:
+        written = written or None
     return Completion(
         text=text,
         stop_reason=stop_reason,

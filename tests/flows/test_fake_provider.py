@@ -265,7 +265,10 @@ def command() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(command: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(
+    command: subprocess.Popen[str], number: int
+) -> None:
     assert command.stdout is not None
     told = [command.stdout.readline() for _ in range(5)]
     anthropic_url, openai_url = (line.split()[-1] for line in told[:2])
@@ -273,7 +276,7 @@ def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(comm
     assert "featlas run --features 0-9" in told[3]
     with openai.OpenAI(api_key="any", base_url=openai_url) as client:
         client.chat.completions.create(**chat())
-    command.send_signal(signal.SIGINT)
+    command.send_signal(number)
     out, err = command.communicate(timeout=PATIENCE_SECONDS)
     assert (command.returncode, err) == (0, "")
     assert "\nrequests: 1\nanswered: 1\nanswered twice: 0\n" in out

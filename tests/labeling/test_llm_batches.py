@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.fake_provider import Asked, Fault, LoopbackProvider
+from flows.fake_provider.faults import Call, CallFault
 from labeling.errors import FeatlasError, UsageError
-from labeling.ledger import BatchRow, Ledger
+from labeling.ledger import BatchRow, Ledger, request_key
 from labeling.llm import ask
 from labeling.llm._batch_desk import BatchDesk
 from labeling.llm._batch_model import PENDING, BatchModel
@@ -70,9 +71,10 @@ def batch_model(
     limits: BatchLimits | None = None,
     budget: Budget | None = None,
     wait: bool = True,
+    retry_failed: bool = False,
 ) -> BatchModel:
     own = desk(ledger, provider, name, limits=limits, budget=budget)
-    return BatchModel(f"{name}/tiny", ledger, own, wait=wait)
+    return BatchModel(f"{name}/tiny", ledger, own, wait=wait, retry_failed=retry_failed)
 
 
 def reasons(results: list[LLMResult]) -> list[str | None]:
@@ -162,6 +164,17 @@ def test_requests_are_split_by_the_providers_limits(ledger: Ledger, name: str, l
     assert len(sizes) >= 3
 
 
+def test_an_answer_found_unusable_in_a_run_is_not_asked_for_again_in_it(ledger: Ledger, name: str) -> None:
+    asked = requests(1, model=f"{name}/tiny")
+    with LoopbackProvider() as provider:
+        for run in (1, 2):
+            model = batch_model(ledger, provider, name, retry_failed=True)
+            ask(model, asked)
+            ledger.reject(request_key(asked[0]), "not_json", "it held no JSON object")
+            assert reasons(ask(model, asked)) == ["not_json"]
+            assert provider.counts()["batch_requests"] == run
+
+
 def test_a_batch_refused_as_a_whole_fails_its_requests_with_the_providers_words(ledger: Ledger, name: str) -> None:
     with LoopbackProvider(call_faults={"create": ["400"]}) as provider:
         results = ask(batch_model(ledger, provider, name), requests(3, model=f"{name}/tiny"))
@@ -182,6 +195,26 @@ def test_a_batch_that_was_not_made_is_submitted_again(ledger: Ledger, name: str,
     with LoopbackProvider(call_faults={"create": [fault, fault]}) as provider:  # type: ignore[list-item]
         texts(ask(batch_model(ledger, provider, name), requests(3, model=f"{name}/tiny")))
     assert provider.counts()["batches"] == 1
+
+
+def test_a_file_that_no_server_takes_leaves_the_requests_free(ledger: Ledger) -> None:
+    """Gateways without a place for files answer 500 to everything, the list of batches included."""
+    asked = requests(2)
+    calls: dict[Call, list[CallFault]] = {"upload": ["500"] * 20, "list": ["500"] * 20}
+    with LoopbackProvider(call_faults=calls) as provider:
+        with pytest.raises(FeatlasError, match="took no batch in 8 attempts"):
+            ask(batch_model(ledger, provider, "openai"), asked)
+        assert ledger.in_batches([request_key(one) for one in asked]) == set()
+
+
+def test_a_server_without_batch_endpoint_is_named_with_the_way_out(ledger: Ledger, name: str) -> None:
+    calls: dict[Call, list[CallFault]] = {"upload" if name == "openai" else "create": ["404"]}
+    with (
+        LoopbackProvider(call_faults=calls) as provider,
+        pytest.raises(FeatlasError, match="--mode interactive") as error,
+    ):
+        ask(batch_model(ledger, provider, name), requests(1, model=f"{name}/tiny"))
+    assert "Error code" not in str(error.value)
 
 
 @pytest.mark.parametrize("call", ["retrieve", "results", "content"])

@@ -28,7 +28,7 @@ FREE = CompletionFailure("server_error", retryable=True)
 
 def answer(cost_usd: float, text: str = "yes") -> Completion:
     """An answer that costs as much by its output tokens alone."""
-    return Completion(text, "stop", 0, 0, round(cost_usd * 100_000), 0.1)
+    return Completion(text, "stop", 0, 0, max(1, round(cost_usd * 100_000)), 0.1)
 
 
 def budget(max_cost_usd: float | None = None, max_requests: int | None = None) -> Budget:
@@ -59,7 +59,7 @@ def test_what_costs_less_than_its_worst_case_makes_room() -> None:
     small = budget(1.5 * WORST)
     first = small.reserve(ONE)
     assert small.try_reserve(ONE) is None
-    small.settle(first, answer(0.0))
+    small.settle(first, answer(0.1 * WORST))
     assert small.try_reserve(ONE) is not None
 
 
@@ -100,6 +100,14 @@ def test_what_was_billed_is_spent_whatever_became_of_it(result: LLMResult | None
     plenty.settle(reservation, result)
     assert plenty.spent().cost_usd == pytest.approx(cost)
     assert plenty.spent().unsure_usd == pytest.approx(unsure)
+
+
+def test_an_answer_whose_tokens_nobody_counted_is_spent_as_its_worst_case() -> None:
+    small = budget(1.5 * WORST)
+    small.settle(small.reserve(ONE), Completion("yes", "stop", None, None, None, 0.1))
+    assert (small.spent().cost_usd, small.spent().unsure_usd) == (WORST, WORST)
+    with pytest.raises(BudgetReached):
+        small.reserve(ONE)
 
 
 def test_half_the_price_is_half_the_worst_case_and_half_the_cost() -> None:

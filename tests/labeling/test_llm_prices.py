@@ -28,6 +28,13 @@ def test_a_price_that_is_not_known_is_not_zero() -> None:
     assert PRICES.cost_usd("openai/tiny-preview", ANSWER) is None
 
 
+def test_an_answer_whose_tokens_the_server_did_not_count_has_no_known_cost() -> None:
+    uncounted = Completion("yes", "stop", None, None, None, 0.0)
+    free = Prices("2026-01-01", {"openai/mine": ModelPrice(0, 0, 0, 0)})
+    assert PRICES.cost_usd("openai/tiny", uncounted) is None
+    assert free.cost_usd("openai/mine", uncounted) == 0.0
+
+
 def test_the_committed_table_is_readable_and_dated() -> None:
     prices = load_prices(asset("prices.json"))
     assert len(prices.as_of) == 10
