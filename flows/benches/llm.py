@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from flows.benches import Row, at_least, at_most, plain, refuse_workspace
+from flows.benches._provider import Provider, serve
 from labeling.errors import FeatlasError
 from labeling.ledger import Ledger
 from labeling.ledger_model import LedgerModel
@@ -104,30 +101,6 @@ class Questions(Sequence[LLMRequest]):
         if self.stop_at is not None and index >= self.stop_at:
             raise EnoughError
         return LLMRequest(MODEL, SYSTEM, f"{self.name} {index}: " + "some text to read, " * 80, SCHEMA, 100, "label")
-
-
-@dataclass(frozen=True)
-class Provider:
-    """The fake provider in a child process."""
-
-    url: str
-
-    def counts(self) -> dict[str, int]:
-        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/counts") as reply:
-            counts: dict[str, int] = json.load(reply)
-        return counts
-
-
-@contextmanager
-def serve(*options: str) -> Iterator[Provider]:
-    child = subprocess.Popen([sys.executable, "-m", "flows.fake_provider", *options], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    try:
-        yield Provider(json.loads(child.stdout.readline())["openai"])
-    finally:
-        child.kill()
-        child.wait()
-        child.stdout.close()
 
 
 @dataclass(frozen=True)
