@@ -1,6 +1,6 @@
 """Benches: what is promised in numbers, measured. One file each; `featlas bench NAME` finds it by its file name.
 
-A file defines `create(*, workspace)`, which returns a `Bench`. Times are CPU seconds unless a row says otherwise: they
+A file defines `create(*, options)`, which returns a `Bench`. Times are CPU seconds unless a row says otherwise: they
 depend less than wall-clock time on what else the machine does. Importing a bench loads nothing heavy.
 """
 
@@ -57,10 +57,27 @@ def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def refuse_workspace(bench: str, workspace: Path | None) -> None:
-    """For benches that read no workspace. Raise UsageError when one is given."""
-    if workspace is not None:
-        raise UsageError(
-            f"The bench {bench!r} measures the program itself and reads no workspace, but --workspace is {workspace}. "
-            "Leave --workspace out; the bench 'demo' takes it."
-        )
+@dataclass(frozen=True)
+class BenchOptions:
+    """What the command line may say about a bench; None where it says nothing."""
+
+    workspace: Path | None = None
+    """Measure what is there already."""
+    kills: int | None = None
+    """Runs to kill."""
+    seed: int | None = None
+    """Of the moments at which they are killed."""
+
+    def refuse(self, bench: str, *unused: str) -> None:
+        """Raise UsageError when one of the options that the bench does not use is given."""
+        for name in unused:
+            value = getattr(self, name)
+            if value is not None:
+                raise UsageError(f"The bench {bench!r} takes no --{name}, but it is {value}. {_TAKEN_BY[name]}")
+
+
+_TAKEN_BY = {
+    "workspace": "It measures the program itself. Leave --workspace out; the bench 'demo' takes it.",
+    "kills": "It kills no runs. Leave --kills out; the benches 'kills' and 'llm' take it.",
+    "seed": "It draws nothing. Leave --seed out; the benches 'kills' and 'llm' take it.",
+}

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from flows.benches import Row, at_least, at_most, plain, refuse_workspace
+from flows.benches import BenchOptions, Row, at_least, at_most, kills, plain
 from flows.benches._provider import Provider, serve
+from flows.benches.kills import KillsBench
 from labeling.errors import FeatlasError
 from labeling.ledger import Ledger
 from labeling.ledger_model import LedgerModel
@@ -62,6 +63,8 @@ class LLMBench:
     faulty: int = 2_000
     limited_seconds: float = 60.0
     pending: tuple[int, int] = (10_000, 1_000_000)
+    kills: KillsBench | None = field(default_factory=KillsBench)
+    """None leaves them out."""
 
     def measure(self) -> list[Row]:
         return [
@@ -70,13 +73,14 @@ class LLMBench:
             *measure_faults(self.faulty),
             *measure_limit(self.limited_seconds),
             *measure_memory(*self.pending),
+            *(self.kills.measure() if self.kills is not None else ()),
         ]
 
 
-def create(*, workspace: Path | None) -> LLMBench:
-    """Make the bench. Raise UsageError for a workspace: it reads none."""
-    refuse_workspace("llm", workspace)
-    return LLMBench()
+def create(*, options: BenchOptions) -> LLMBench:
+    """Make the bench. Raise UsageError for options that it does not use."""
+    options.refuse("llm", "workspace")
+    return LLMBench(kills=kills.create(options=options))
 
 
 class EnoughError(FeatlasError):

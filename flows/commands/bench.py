@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from flows import benches
-from flows.benches import Bench, Row
+from flows.benches import Bench, BenchOptions, Row
 from flows.commands.options import json_option
 from labeling.registry import create, names
 
@@ -23,13 +23,17 @@ from labeling.registry import create, names
     type=click.Path(path_type=Path),
     help="For the bench `demo`: measure the labels of this workspace instead of running the demo.",
 )
+@click.option(
+    "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
+)
+@click.option("--seed", type=int, help="For the same: of the random moments, 0 if left out.")
 @json_option
-def bench(name: str, workspace: Path | None, as_json: bool) -> None:
+def bench(name: str, workspace: Path | None, kills: int | None, seed: int | None, as_json: bool) -> None:
     """Measure what the documentation promises, and print each number beside its target.
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    chosen: Bench = create(benches, name, kind="bench", workspace=workspace)
+    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(workspace, kills, seed))
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):

@@ -115,13 +115,15 @@ class LoopbackProvider:
         return f"{self.url}/v1"
 
     def counts(self) -> dict[str, int]:
-        """What has happened so far; `requests` are questions, whether asked by themselves or in a batch."""
+        """What has happened so far; `requests` are questions, whether asked by themselves or in a batch. `calls` are
+        HTTP requests of any kind."""
         return {
             "requests": self._seen.total(),
             "answered": self.answered.total(),
             "answered_twice": sum(count > 1 for count in self.answered.values()),
             "faults": self._counts["faults"],
             "rate_limited": self._counts["rate_limited"],
+            "calls": self._counts["calls"],
             "batches": self._counts["batches"],
             "batch_requests": self._counts["batch_requests"],
             "most_in_flight": self.most_in_flight,
@@ -138,6 +140,7 @@ class LoopbackProvider:
                 return json_reply(200, self.counts())
             if request.path == "/questions":
                 return json_reply(200, self.questions())
+            self._counts["calls"] += 1
             if not self._lets_in(request.headers):
                 raise Refused(401, f"invalid key: {dict(request.headers)}")
             if request.method == "POST" and request.path in QUESTION_PATHS:
