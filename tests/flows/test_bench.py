@@ -196,10 +196,16 @@ def test_a_missed_target_is_exit_code_1_and_json_has_the_promised_names(tmp_path
     ("arguments", "said"),
     [
         (["strat"], "Did you mean 'start'? Known: demo, "),
-        (["start", "--workspace", "w"], "reads no workspace, but --workspace is w"),
+        (["start", "--workspace", "w"], "takes no --workspace, but it is w"),
+        (["start", "--seed", "3"], "takes no --seed, but it is 3"),
+        (["start", "--corpus", "c"], "takes no --corpus, but it is c"),
+        (["demo", "--kills", "2"], "takes no --kills, but it is 2"),
+        (["kills", "--workspace", "w"], "takes no --workspace, but it is w"),
     ],
 )
-def test_a_bench_that_does_not_exist_or_reads_no_workspace_is_exit_code_2(arguments: list[str], said: str) -> None:
+def test_a_bench_that_does_not_exist_or_an_option_that_it_does_not_take_is_exit_code_2(
+    arguments: list[str], said: str
+) -> None:
     ran = featlas("bench", *arguments)
     assert ran.code == 2
     assert said in ran.paragraph()

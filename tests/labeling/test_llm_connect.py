@@ -20,7 +20,7 @@ from labeling.llm._workers import run_bounded
 from labeling.llm.anthropic import system_blocks
 from labeling.llm.openai import endpoint_of, read_chat
 from labeling.llm.scripted import Scripted
-from labeling.types import Completion
+from labeling.types import Completion, CompletionFailure
 from tests.labeling.llm_builders import KEY, SCHEMA, request, requests, texts
 
 ENDPOINT = Endpoint("openai", "tiny", f"http://user:{KEY}@host/v1?token=abc", "OPENAI_API_KEY", KEY)
