@@ -321,8 +321,8 @@ def test_equal_bodies_are_counted_as_paid_twice_whichever_way_they_came() -> Non
         other.messages.create(**message("question 0"))
         ended(other, message_batch(other, 2).id)
     assert provider.counts() == {
-        "calls": provider.counts()["calls"], "requests": 6, "answered": 6, "answered_twice": 2, "faults": 0, "rate_limited": 0, "batches": 2,
-        "batch_requests": 4, "most_in_flight": 1,
+        "calls": provider.counts()["calls"], "requests": 6, "answered": 6, "answered_twice": 2, "faults": 0,
+        "rate_limited": 0, "batches": 2, "batch_requests": 4, "most_in_flight": 1,
     }  # fmt: skip
     assert sorted(provider.answered.values()) == [1, 1, 2, 2]
 
