@@ -1,7 +1,8 @@
 """Dictionaries: from files on disk to an encoder. One file a format; `load` finds the format by looking at the files.
 
-A format's file defines `matches(place) -> bool`, which looks at names only, and `create(*, path) -> Dictionary`.
-Weights are read from safetensors; pickled checkpoints can run code and are refused.
+A format's file defines `matches(place) -> bool`, which looks at names only, and `create(*, path) -> Dictionary`; the
+mathematics is in `_architectures.py`, once for all formats. Nothing that is read can run code: of pickled checkpoints
+only those that hold nothing but tensors are read.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import torch
 
 from labeling import registry
 from labeling.assets import asset
+from labeling.dictionaries._files import PICKLES, pickle_refused
 from labeling.errors import FeatlasError, UsageError, unknown_name
 from labeling.types import FloatArray
 
 EMBEDDED = ("embedded/minilm-l2-2048", "embedded/minilm-random-l2-512")
 """Dictionaries that come with featlas."""
-PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+UNITS = ("neurons", "directions")
+"""What stands for a dictionary where there is none: the units of the hooked place itself; see `units`."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,27 @@ class Codes:
     feature: torch.Tensor  # int64
     value: torch.Tensor  # float32, > 0
     n_rows: int
+    scale: torch.Tensor | None = None  # [n_rows, 1] what undoes a normalization of the activations: first times scale,
+    shift: torch.Tensor | None = None  # [n_rows, 1] then plus shift; None where there was none
 
     def dense(self, n_features: int) -> torch.Tensor:
         """The same as a matrix [n_rows, n_features]."""
         matrix = self.value.new_zeros((self.n_rows, n_features))
         matrix[self.row, self.feature] = self.value
         return matrix
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a dictionary's own files or their path say it was trained on. None is not said."""
+
+    model: str | None = None
+    hook: str | None = None
+    """As written there: `blocks.8.hook_resid_pre` in most, a module path in others."""
+    prepend_bos: bool | None = None
+    """Whether every sequence began with the tokenizer's BOS token."""
+    context_size: int | None = None
+    """Tokens of a training sequence."""
 
 
 class Dictionary(Protocol):
@@ -55,34 +73,50 @@ class Dictionary(Protocol):
     def fingerprint(self) -> str:
         """Hash of the weights and of what else decides the codes."""
 
+    @property
+    def origin(self) -> Origin | None:
+        """What it was trained on; None when nothing is said."""
+
     def encode(self, activations: torch.Tensor) -> Codes:
         """Codes of activations [n, d_model]. Rows may be encoded in any grouping with the same result."""
 
     def decode(self, codes: Codes) -> torch.Tensor:
         """Activations [n_rows, d_model] rebuilt from codes."""
 
-    def directions(self) -> FloatArray:
-        """Decoder directions [n_features, d_model]."""
+    def directions(self) -> FloatArray | None:
+        """Decoder directions [n_features, d_model] (a transcoder's: of its output); None when there are none."""
 
     def to(self, device: str) -> Dictionary:
         """The same dictionary on another device."""
 
 
-def load(path: str) -> Dictionary:
-    """Read a dictionary from a folder, a `.safetensors` file or an `embedded/...` name.
+def load(path: str, *, format: str | None = None) -> Dictionary:
+    """Read a dictionary from a folder, a file, an `embedded/...` name or a hub id (`hf://owner/name/subfolder@revision`).
 
-    Raise UsageError when there is nothing at the path, FeatlasError when what is there can't be used.
+    `format` overrides what the files look like. Raise UsageError when there is nothing at the path or no such format,
+    FeatlasError when what is there can't be used.
     """
     place = _locate(path)
     package = sys.modules[__name__]
-    for name in registry.names(package):
-        if import_module(f"{__name__}.{name}").matches(place):
-            dictionary: Dictionary = registry.create(package, name, kind="dictionary format", path=place)
-            return dictionary
-    _refuse_pickles(place)
+    name = format if format is not None else _format_of(place)
+    dictionary: Dictionary = registry.create(package, name, kind="dictionary format", path=place)
+    return dictionary
+
+
+def _format_of(place: Path) -> str:
+    known = registry.names(sys.modules[__name__])
+    found = [name for name in known if import_module(f"{__name__}.{name}").matches(place)]
+    if len(found) > 1:
+        raise UsageError(f"{place} looks like {' and like '.join(found)}. Set `format` to the one it is.")
+    if found:
+        return found[0]
+    names = sorted(file.name for file in place.iterdir()) if place.is_dir() else [place.name]
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    if pickles:
+        raise pickle_refused(place, pickles, "no known format looks like this, and there is no safetensors file")
     raise FeatlasError(
-        f"{place} holds no dictionary that featlas can read. Formats known: {', '.join(registry.names(package))}; "
-        f"the own format is a folder with dictionary.safetensors and card.json. Seen: {_listing(place)}."
+        f"{place} holds no dictionary that featlas can read. Formats known: {', '.join(known)}; docs/dictionaries.md says "
+        f"which files each has. Seen: {', '.join(names[:8]) or 'an empty folder'}."
     )
 
 
@@ -94,24 +128,7 @@ def _locate(path: str) -> Path:
     place = Path(path).expanduser()
     if not place.exists():
         raise UsageError(
-            f"The dictionary path {path!r} does not exist. Give a folder with dictionary.safetensors and card.json, or one "
-            f"of the dictionaries that come with featlas: {', '.join(EMBEDDED)}."
+            f"The dictionary path {path!r} does not exist. Give a folder, a file, hf://owner/name/subfolder@revision, one of "
+            f"the dictionaries that come with featlas ({', '.join(EMBEDDED)}), or {' or '.join(UNITS)}."
         )
     return place
-
-
-def _refuse_pickles(place: Path) -> None:
-    files = sorted(place.iterdir()) if place.is_dir() else [place]
-    pickles = [file.name for file in files if file.suffix in PICKLES]
-    if pickles:
-        raise FeatlasError(
-            f"{place} holds a pickled checkpoint ({', '.join(pickles)}) and no safetensors file. Reading a pickle can run "
-            "any code, so featlas refuses it. Convert it where you trust its origin: "
-            f"`state = torch.load({pickles[0]!r}, weights_only=True)`, then "
-            "`safetensors.torch.save_file(state, 'dictionary.safetensors')`, and write a card.json beside it."
-        )
-
-
-def _listing(place: Path) -> str:
-    names = sorted(file.name for file in place.iterdir())[:8] if place.is_dir() else [place.name]
-    return ", ".join(names) or "an empty folder"

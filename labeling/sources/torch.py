@@ -200,7 +200,7 @@ class TorchSource:
                 n_tokens=len(batch.window),
             )
 
-    def directions(self, feature_set: int) -> FloatArray:
+    def directions(self, feature_set: int) -> FloatArray | None:
         return self._dictionaries[feature_set].directions()
 
     def unembedding(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
