@@ -17,6 +17,7 @@ import torch
 
 from labeling import registry
 from labeling.assets import asset
+from labeling.dictionaries import _hub
 from labeling.dictionaries._files import PICKLES, pickle_refused
 from labeling.errors import FeatlasError, UsageError, unknown_name
 from labeling.types import FloatArray
@@ -103,6 +104,23 @@ def load(path: str, *, format: str | None = None) -> Dictionary:
     return dictionary
 
 
+def stored_name(path: str) -> str:
+    """How tables name a dictionary: the path as it is written; a hub id with the exact commit, raising as `load` does."""
+    return _hub.download(path).name if path.startswith(_hub.SCHEME) else path
+
+
+def units(name: str, *, width: int) -> Dictionary:
+    """What stands for a dictionary where there is none: one of UNITS at a place of `width` numbers a token.
+
+    `neurons`: the positive part of each unit. `directions`: the positive part of each, then the negative part of each.
+    """
+    from labeling.dictionaries._units import Units
+
+    if name not in UNITS:
+        raise unknown_name("set of units", name, UNITS)
+    return Units(width, signed=name == "directions")
+
+
 def _format_of(place: Path) -> str:
     known = registry.names(sys.modules[__name__])
     found = [name for name in known if import_module(f"{__name__}.{name}").matches(place)]
@@ -125,6 +143,8 @@ def _locate(path: str) -> Path:
         if path not in EMBEDDED:
             raise unknown_name("embedded dictionary", path, EMBEDDED)
         return asset(path.removeprefix("embedded/") + ".safetensors")
+    if path.startswith(_hub.SCHEME):
+        return _hub.download(path).folder
     place = Path(path).expanduser()
     if not place.exists():
         raise UsageError(

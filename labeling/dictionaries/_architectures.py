@@ -170,5 +170,6 @@ def _normalized(
         scale = activations.norm(dim=1, keepdim=True) / activations.shape[1] ** 0.5
         return activations / scale, scale, None
     shift = activations.mean(dim=1, keepdim=True)
-    scale = activations.std(dim=1, keepdim=True)
-    return (activations - shift) / (scale + LAYER_NORM_EPSILON), scale, shift
+    centered = activations - shift
+    scale = centered.norm(dim=1, keepdim=True) / (activations.shape[1] - 1) ** 0.5
+    return centered / (scale + LAYER_NORM_EPSILON), scale, shift

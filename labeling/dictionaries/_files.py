@@ -156,7 +156,8 @@ def read_torch(file: Path) -> dict[str, JSON]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise pickle_refused(file.parent, [file.name], str(error).splitlines()[0][:200]) from error
+        why = next(iter(str(error).splitlines()), "the file ends too early")[:200]
+        raise pickle_refused(file.parent, [file.name], why) from error
     if not isinstance(loaded, dict):
         raise FeatlasError(
             f"{file} holds a {type(loaded).__name__}, expected the tensors of a dictionary by name (a state dict). "
