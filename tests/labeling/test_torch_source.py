@@ -10,17 +10,11 @@ import torch
 from labeling.dictionaries.featlas import TopKDictionary, save
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import text_id
-from labeling.sources._models import draw_weights, load_model, load_tokenizer, weights_hash
-from labeling.sources.torch import (
-    BATCH_TOKENS,
-    TorchFeatureSet,
-    TorchSource,
-    batches,
-    create,
-    grouped,
-    open_model,
-    sequences,
-)
+from labeling.sources._batches import BATCH_TOKENS, batches, grouped, sequences
+from labeling.sources._models import draw_weights, load_model, weights_hash
+from labeling.sources._tokenizers import load_tokenizer
+from labeling.sources._torch_model import open_model
+from labeling.sources.torch import TorchFeatureSet, TorchSource, create
 from labeling.types import Document
 from labeling.windows import cut_windows
 
@@ -72,11 +66,11 @@ def reference(text: str, layer: int) -> torch.Tensor:
     """Hidden states of one text by the plain library call, special tokens taken off: [tokens, 384]."""
     from transformers import AutoModel, AutoTokenizer
 
-    from labeling.sources._models import _folder, _quiet
+    from labeling.sources._places import folder, quiet
 
-    with _quiet():
-        model = AutoModel.from_pretrained(_folder("embedded/minilm"), local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(_folder("embedded/minilm"), local_files_only=True)
+    with quiet():
+        model = AutoModel.from_pretrained(folder("embedded/minilm"), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder("embedded/minilm"), local_files_only=True)
     with torch.inference_mode():
         output = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
     hidden: torch.Tensor = output.hidden_states[layer + 1][0, 1:-1]
