@@ -28,13 +28,16 @@ class Batch:
 
     token_ids: torch.Tensor  # int64 [b, length] with special tokens and padding
     attention: torch.Tensor  # int64 [b, length]; 0 is padding
-    counted: torch.Tensor  # bool [b, length]; neither special nor padding
+    counted: torch.Tensor  # bool [b, length]; neither special nor padding nor attention sink
     window: torch.Tensor  # int64 [n] window id of each counted token, in row order
     position: torch.Tensor  # int64 [n] 0-based position of each counted token in its window
 
 
 def batches(windows: pl.DataFrame, *, sequence: int, tokenizer: Tokenizer) -> Iterator[Batch]:
-    """Padded batches of whole windows; columns `window_id`, `document_id`, `token_ids` as in `FeatureSource.events`."""
+    """Padded batches of whole windows; columns `window_id`, `document_id`, `token_ids` as in `FeatureSource.events`.
+
+    What `tokenizer` says never counts, and its attention sink, is read by the model and left out of `counted`.
+    """
     tokens = windows["token_ids"].explode().drop_nulls().to_numpy().astype(np.int64)
     lengths = windows["token_ids"].list.len().to_numpy().astype(np.int64)
     first_window = sequences(windows["document_id"].rle_id().to_numpy(), lengths, sequence=sequence)
@@ -44,10 +47,15 @@ def batches(windows: pl.DataFrame, *, sequence: int, tokenizer: Tokenizer) -> It
     ids = windows["window_id"].to_numpy()
     flat_window = np.repeat(ids, lengths)
     flat_position = np.arange(len(tokens)) - np.repeat(ends[:-1], lengths)
+    counts = ~np.isin(tokens, tokenizer.never)
+    if tokenizer.sink:
+        counts[ends[first_window]] = False
     for group in grouped(sizes, special=len(tokenizer.before) + len(tokenizer.after)):
         spans = [np.arange(ends[first_window[row]], ends[last_window[row]]) for row in group]
         counted = np.concatenate(spans)
-        yield _pad([tokens[span] for span in spans], tokenizer, flat_window[counted], flat_position[counted])
+        counted = counted[counts[counted]]
+        rows = [(tokens[span], counts[span]) for span in spans]
+        yield _pad(rows, tokenizer, flat_window[counted], flat_position[counted])
 
 
 def sequences(document: npt.NDArray[Any], lengths: IntArray, *, sequence: int) -> IntArray:
@@ -72,14 +80,17 @@ def grouped(sizes: IntArray, *, special: int) -> Iterator[IntArray]:
         start += rows
 
 
-def _pad(rows: list[IntArray], tokenizer: Tokenizer, window: IntArray, position: IntArray) -> Batch:
+def _pad(
+    rows: list[tuple[IntArray, npt.NDArray[np.bool_]]], tokenizer: Tokenizer, window: IntArray, position: IntArray
+) -> Batch:
+    """One batch of rows, each with its tokens and whether they count."""
     before, after = len(tokenizer.before), len(tokenizer.after)
-    shape = (len(rows), max(len(row) for row in rows) + before + after)
+    shape = (len(rows), max(len(row) for row, _ in rows) + before + after)
     ids, attention, counted = np.full(shape, tokenizer.padding), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
-    for i, row in enumerate(rows):
+    for i, (row, counts) in enumerate(rows):
         end = before + len(row)
         ids[i, : end + after] = np.concatenate([tokenizer.before, row, tokenizer.after])
         attention[i, : end + after] = 1
-        counted[i, before:end] = True
+        counted[i, before:end] = counts
     parts = (torch.from_numpy(part) for part in (ids, attention, counted, window, position))
     return Batch(*parts)

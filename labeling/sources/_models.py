@@ -6,45 +6,93 @@ Weights come from safetensors only. Knows nothing of dictionaries or windows.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from labeling.errors import UsageError
-from labeling.sources._places import RANDOM_MINILM, explained, folder, from_disk, quiet
+from labeling.errors import FeatlasError
+from labeling.sources._hooks import Place, find_place
+from labeling.sources._places import RANDOM_MINILM, explained, folder, origin, quiet
 
 RANDOM_STANDARD_DEVIATION = 0.02
 """BERT's own initializer. Layer norms keep activations near 1; attention is close to uniform, as in any fresh BERT."""
 RANDOM_SEED = 0
 
 
-def load_model(model: str, hooks: Sequence[str]) -> torch.nn.Module:
-    """Load a model in evaluation mode, 32-bit, cut after the last layer that a hook needs.
+Precision = Literal["float32", "bfloat16", "float16"]
+"""How a model computes. What is read from it is 32-bit again before a dictionary sees it."""
+UNREAD = ("pooler.",)
+"""Weights that many checkpoints lack and that no hook comes after."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in evaluation mode, cut after the last layer that a hook needs."""
+
+    module: torch.nn.Module
+    places: Mapping[str, Place]
+    """Where each hook reads."""
+    causal: bool
+    """Whether a position sees only what stands before it."""
+
+
+def load_model(model: str, hooks: Sequence[str], *, dtype: Precision = "float32") -> LoadedModel:
+    """Load a model to be read at `hooks`.
 
     Raise UsageError for a hook that names no module, FeatlasError for a model that can't be read.
     """
-    from transformers import AutoConfig, AutoModel
-
     with quiet(), explained(model, "model"):
-        if model == RANDOM_MINILM:
-            config = AutoConfig.from_pretrained(folder(model), local_files_only=True)
-            with torch.random.fork_rng(devices=[]):  # its own random start is thrown away
-                loaded = AutoModel.from_config(config)
-        else:
-            loaded = AutoModel.from_pretrained(
-                folder(model), dtype=torch.float32, use_safetensors=True, **from_disk(model)
-            )
+        loaded, missing = _random_minilm() if model == RANDOM_MINILM else _from_checkpoint(model, dtype)
     loaded.config.use_cache = False
     module: torch.nn.Module = loaded.eval().requires_grad_(False)
-    for hook in hooks:
-        _check_hook(module, hook, model)
-    cut_after(module, hooks)
+    places = {hook: find_place(module, hook, model=model) for hook in hooks}
+    cut_after(module, [place.module for place in places.values()])
+    _refuse_missing(module, missing, model)
     if model == RANDOM_MINILM:
         draw_weights(module)
-    return module
+        module.to(getattr(torch, dtype))
+    return LoadedModel(module, places, causal=_is_causal(loaded.config.model_type))
+
+
+def _from_checkpoint(model: str, dtype: Precision) -> tuple[Any, Collection[str]]:
+    """The model, and the names of weights that its files do not have."""
+    from transformers import AutoModel
+
+    loaded, info = AutoModel.from_pretrained(
+        folder(model), dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **origin(model)
+    )
+    return loaded, info["missing_keys"]
+
+
+def _random_minilm() -> tuple[Any, Collection[str]]:
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(folder(RANDOM_MINILM), local_files_only=True)
+    with torch.random.fork_rng(devices=[]):  # its own random start is thrown away
+        return AutoModel.from_config(config), ()
+
+
+def _refuse_missing(module: torch.nn.Module, missing: Collection[str], model: str) -> None:
+    """The library fills weights that it does not find with random numbers."""
+    kept = {name for name, _ in module.named_parameters()}
+    lost = sorted(name for name in kept & set(missing) if not name.startswith(UNREAD))
+    if lost:
+        raise FeatlasError(
+            f"The files of the model {model!r} lack {len(lost)} of the weights that are needed, {lost[0]} among them; they would "
+            "be random numbers. The files belong to another model than config.json says, or are incomplete: copy them again."
+        )
+
+
+def _is_causal(kind: str) -> bool:
+    """By `model_type`. Kinds that are also trained to fill gaps, such as BERT, see both sides."""
+    from transformers.models.auto import modeling_auto
+
+    both_sides = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in both_sides
 
 
 def cut_after(module: torch.nn.Module, hooks: Sequence[str]) -> None:
@@ -77,13 +125,3 @@ def weights_hash(module: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _check_hook(module: torch.nn.Module, hook: str, model: str) -> None:
-    names = [name for name, _ in module.named_modules() if name]
-    if hook not in names:
-        near = get_close_matches(hook, names, n=5, cutoff=0.4) or names[:5]
-        raise UsageError(
-            f"The model {model!r} has no module named {hook!r}, so nothing can be read there. Nearest names: "
-            f"{', '.join(near)}. Set `hook` to one of the model's module paths."
-        )

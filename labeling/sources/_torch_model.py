@@ -5,9 +5,9 @@ The model stops after the last hooked module. Knows nothing of dictionaries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
@@ -15,10 +15,11 @@ from labeling.allocator import keep_freed_memory
 from labeling.cores import idle_cores
 from labeling.errors import UsageError
 from labeling.sources._batches import Batch
-from labeling.sources._models import load_model, weights_hash
-from labeling.sources._tokenizers import Tokenizer, load_tokenizer
+from labeling.sources._hooks import Place, normalize
+from labeling.sources._models import LoadedModel, Precision, load_model, weights_hash
+from labeling.sources._origins import Origin, check_hook
+from labeling.sources._tokenizers import Tokenizer, load_tokenizer, starting_with
 
-Precision = Literal["float32", "bfloat16"]
 CPU_TOKENS = 1_024
 """Of the tokens of a batch, what a CPU reads at once: as fast as all together, in a quarter of the memory."""
 
@@ -29,14 +30,21 @@ def open_model(
     *,
     device: str = "auto",
     threads: int | None = None,
-    precision: Precision = "float32",
+    dtype: Precision = "float32",
+    prepend_bos: bool | None = None,
 ) -> TorchModel:
-    """Load a model to be read at `hooks`, with the errors of `create`."""
-    if precision not in get_args(Precision):
-        raise UsageError(f"`precision` is {precision!r}; allowed: {', '.join(get_args(Precision))}.")
+    """Load a model to be read at `hooks`, with the errors of `create`.
+
+    `prepend_bos` None starts sequences as the tokenizer does by itself.
+    """
+    if dtype not in get_args(Precision):
+        raise UsageError(f"`dtype` is {dtype!r}; allowed: {', '.join(get_args(Precision))}.")
     torch.set_num_threads(_threads(threads))
     keep_freed_memory()
-    return TorchModel(model, hooks, device=_device(device), precision=precision)
+    place = _device(device)
+    own, loaded = load_tokenizer(model), load_model(model, hooks, dtype=dtype)
+    tokenizer = starting_with(own, model=model, causal=loaded.causal, prepend_bos=prepend_bos)
+    return TorchModel(model, loaded, tokenizer, device=place, restarted=tokenizer.before != own.before)
 
 
 class _AllHooksRead(Exception):
@@ -46,38 +54,53 @@ class _AllHooksRead(Exception):
 class TorchModel:
     """A model that is read at some of its modules."""
 
-    def __init__(self, model: str, hooks: Sequence[str], *, device: str, precision: Precision) -> None:
+    def __init__(self, model: str, loaded: LoadedModel, tokenizer: Tokenizer, *, device: str, restarted: bool) -> None:
         self.name = model
-        self.hooks = tuple(dict.fromkeys(hooks))
-        self.tokenizer: Tokenizer = load_tokenizer(model)
-        self._module = load_model(model, self.hooks)
+        self.restarted = restarted
+        """Whether sequences start otherwise than the tokenizer starts them by itself."""
+        self.places = loaded.places
+        self.hooks = tuple(loaded.places)
+        self.tokenizer = tokenizer
         self.device = device
-        self.weights = weights_hash(self._module)
-        self._module = self._module.to(device=device, dtype=getattr(torch, precision))
-        self._read: dict[str, torch.Tensor] = {}
-        for hook in self.hooks:
-            self._module.get_submodule(hook).register_forward_hook(self._reader(hook))
+        self.weights = weights_hash(loaded.module)
+        self._module = loaded.module.to(device=device)
+        self._read: dict[Place, torch.Tensor] = {}
+        self._wanted = tuple(dict.fromkeys(loaded.places.values()))
+        for place in self._wanted:
+            self._listen(place)
 
-    def _reader(self, hook: str) -> Any:
-        def read(module: torch.nn.Module, inputs: object, output: Any) -> None:  # noqa: ARG001
-            self._read[hook] = output if isinstance(output, torch.Tensor) else output[0]
-            if len(self._read) == len(self.hooks):
-                raise _AllHooksRead
+    def _listen(self, place: Place) -> None:
+        module = self._module.get_submodule(place.module)
+        if place.side == "output":
+            module.register_forward_hook(lambda _, __, output: self._keep(place, output))
+        else:
+            module.register_forward_pre_hook(
+                lambda norm, args, named: self._keep(place, _input_side(place, norm, args, named)), with_kwargs=True
+            )
 
-        return read
+    def _keep(self, place: Place, value: Any) -> None:
+        self._read[place] = value if isinstance(value, torch.Tensor) else value[0]
+        if len(self._read) == len(self._wanted):
+            raise _AllHooksRead
 
     @cached_property
     def widths(self) -> dict[str, int]:
-        """Width of the output at each hook, found by running one token."""
+        """Width of what is read at each hook, found by running one token."""
         ids = torch.tensor([[*self.tokenizer.before, self.tokenizer.padding, *self.tokenizer.after]])
         read = self._forward(ids, torch.ones_like(ids))
-        for hook in self.hooks:
-            if read[hook].shape[:-1] != ids.shape:
+        for hook, place in self.places.items():
+            if read[place].shape[:-1] != ids.shape:
                 raise UsageError(
-                    f"The module {hook!r} of {self.name!r} gives {tuple(read[hook].shape)} numbers for {ids.shape[1]} tokens, not "
-                    "a row for each token. Hook a module that does, such as a whole layer."
+                    f"The module {hook!r} of {self.name!r} gives {tuple(read[place].shape)} numbers for {ids.shape[1]} tokens, "
+                    "not a row for each token. Hook a module that does, such as a whole layer."
                 )
-        return {hook: int(read[hook].shape[-1]) for hook in self.hooks}
+        return {hook: int(read[place].shape[-1]) for hook, place in self.places.items()}
+
+    def check_origin(self, origin: Origin | None, *, feature_set: str, hook: str) -> None:
+        """Raise UsageError when a dictionary at `hook` was trained at another place."""
+        check_hook(
+            origin, feature_set=feature_set, hook=hook, place=self.places[hook], module=self._module, model=self.name
+        )
 
     @property
     def n_bytes(self) -> int:
@@ -86,7 +109,8 @@ class TorchModel:
 
     def check_length(self, sequence: int) -> None:
         """Raise UsageError when sequences of so many tokens do not fit the model."""
-        most = getattr(self._module.config, "max_position_embeddings", None)
+        config: Any = self._module.config
+        most = getattr(config.get_text_config(), "max_position_embeddings", None)
         special = len(self.tokenizer.before) + len(self.tokenizer.after)
         if isinstance(most, int) and sequence + special > most:
             raise UsageError(
@@ -95,26 +119,33 @@ class TorchModel:
             )
 
     def activations(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Output at each hook for the counted tokens: float32 [n, width], on the model's device."""
+        """What is read at each hook for the counted tokens: float32 [n, width], on the model's device."""
         rows, length = batch.token_ids.shape
         step = max(1, CPU_TOKENS // length) if self.device == "cpu" else rows
-        parts: dict[str, list[torch.Tensor]] = {hook: [] for hook in self.hooks}
+        parts: dict[Place, list[torch.Tensor]] = {place: [] for place in self._wanted}
         for i in range(0, rows, step):
             read = self._forward(batch.token_ids[i : i + step], batch.attention[i : i + step])
             counted = batch.counted[i : i + step].to(self.device)
-            for hook in self.hooks:
-                parts[hook].append(read[hook][counted].float())
-        return {hook: torch.cat(outputs) for hook, outputs in parts.items()}
+            for place in self._wanted:
+                parts[place].append(read[place][counted].float())
+        joined = {place: torch.cat(pieces) for place, pieces in parts.items()}
+        return {hook: joined[place] for hook, place in self.places.items()}
 
-    def _forward(self, token_ids: torch.Tensor, attention: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _forward(self, token_ids: torch.Tensor, attention: torch.Tensor) -> dict[Place, torch.Tensor]:
         self._read = {}
         with torch.inference_mode():
             try:
                 self._module(input_ids=token_ids.to(self.device), attention_mask=attention.to(self.device))
             except _AllHooksRead:
                 return self._read
-        missing = ", ".join(hook for hook in self.hooks if hook not in self._read)
+        missing = ", ".join(hook for hook, place in self.places.items() if place not in self._read)
         raise UsageError(f"The module {missing} of {self.name!r} takes no part in reading text. Hook another module.")
+
+
+def _input_side(place: Place, norm: torch.nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]) -> torch.Tensor:
+    """The first tensor that a module is given, normalized where the place asks for it."""
+    given: torch.Tensor = next(value for value in (*args, *named.values()) if isinstance(value, torch.Tensor))
+    return normalize(norm, given) if place.side == "normalized" else given
 
 
 def _threads(wanted: int | None) -> int:

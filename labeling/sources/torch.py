@@ -21,8 +21,10 @@ from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources import EventBatch, FeatureSetInfo
 from labeling.sources._batches import Batch, batches
+from labeling.sources._models import Precision
+from labeling.sources._origins import Origin, check_model
 from labeling.sources._tokenizers import tokenize
-from labeling.sources._torch_model import Precision, TorchModel, open_model
+from labeling.sources._torch_model import TorchModel, open_model
 from labeling.types import Document, FloatArray, TokenizedDocument
 
 SMALL_MODEL_BYTES = 1_000_000_000
@@ -44,6 +46,12 @@ class FeatureSetSettings(Protocol):
     def control_for(self) -> str | None: ...
     @property
     def device(self) -> str: ...
+    @property
+    def dtype(self) -> Precision: ...
+    @property
+    def prepend_bos(self) -> bool | None: ...
+    @property
+    def force(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,32 @@ class TorchFeatureSet:
     """A dictionary at one place of one model."""
 
     name: str
-    model: str
+    model: str | None
     """`embedded/minilm`, `embedded/minilm-random`, a local folder, or a hub id."""
-    hook: str
-    """Module path whose output is encoded, such as `encoder.layer.2`."""
-    dictionary: str
+    hook: str | None
+    """Place that is encoded, such as `encoder.layer.2` (`_hooks`). None takes what the dictionary was trained at."""
+    dictionary: str | None
     """Folder or file of a dictionary, or `embedded/...`."""
     control_for: str | None = None
     device: str = "auto"
+    dtype: Precision = "float32"
+    prepend_bos: bool | None = None
+    """Whether sequences start with a BOS token. None: as the dictionary was trained, else as the tokenizer does."""
+    force: bool = False
+    """Go on when the dictionary says that it belongs to another model or hook."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A feature set whose settings are complete, with its dictionary."""
+
+    name: str
+    model: str
+    hook: str
+    prepend_bos: bool | None
+    settings: FeatureSetSettings
+    dictionary: Dictionary
+    origin: Origin | None
 
 
 class TorchSource:
@@ -112,61 +138,105 @@ class TorchSource:
         return None
 
 
-def create(
-    *, feature_sets: Sequence[FeatureSetSettings], threads: int | None = None, precision: Precision = "float32"
-) -> TorchSource:
+def create(*, feature_sets: Sequence[FeatureSetSettings], threads: int | None = None) -> TorchSource:
     """Load one model and the dictionaries of its feature sets.
 
-    `threads` None takes up to two idle cores. Raise UsageError for settings that can't be right, FeatlasError for
-    files that can't be used, a dictionary of another width than its hook among them.
+    `threads` None takes up to two idle cores. Raise UsageError for settings that can't be right, a dictionary trained at
+    another place among them; FeatlasError for files that can't be used, a dictionary of another width than its hook
+    among them.
     """
-    wanted = [_complete(feature_set) for feature_set in feature_sets]
-    places = sorted({(feature_set.model, feature_set.device) for feature_set in wanted})
-    if len(places) != 1:
-        seen = ", ".join(f"{model} on {device}" for model, device in places) or "none"
-        raise UsageError(f"A source reads one model on one device, but these are given: {seen}. Make one source each.")
-    loaded = [dictionaries.load(feature_set.dictionary) for feature_set in wanted]
+    _check_one_model(feature_sets)
+    loaded = [_load(settings) for settings in feature_sets]
+    first = loaded[0]
     model = open_model(
-        places[0][0],
-        [feature_set.hook for feature_set in wanted],
-        device=places[0][1],
+        first.model,
+        [feature_set.hook for feature_set in loaded],
+        device=first.settings.device,
         threads=threads,
-        precision=precision,
+        dtype=first.settings.dtype,
+        prepend_bos=_one_start(loaded),
     )
-    for feature_set, dictionary in zip(wanted, loaded, strict=True):
-        _check_width(feature_set, dictionary, model.widths[feature_set.hook])
-    infos = [_info(feature_set, each, model.weights) for feature_set, each in zip(wanted, loaded, strict=True)]
-    return TorchSource(model, [dictionary.to(model.device) for dictionary in loaded], infos)
+    for feature_set in loaded:
+        if not feature_set.settings.force:
+            model.check_origin(feature_set.origin, feature_set=feature_set.name, hook=feature_set.hook)
+        _check_width(feature_set, model.widths[feature_set.hook])
+    infos = [_info(feature_set, model) for feature_set in loaded]
+    return TorchSource(model, [feature_set.dictionary.to(model.device) for feature_set in loaded], infos)
 
 
-def _complete(settings: FeatureSetSettings) -> TorchFeatureSet:
-    model, hook, dictionary = settings.model, settings.hook, settings.dictionary
-    if model is None or hook is None or dictionary is None:
-        missing = [key for key in ("model", "hook", "dictionary") if getattr(settings, key) is None]
+def _check_one_model(feature_sets: Sequence[FeatureSetSettings]) -> None:
+    places = sorted({(str(one.model), one.device, one.dtype) for one in feature_sets})
+    if len(places) != 1:
+        seen = ", ".join(f"{model} on {device} in {dtype}" for model, device, dtype in places) or "none"
+        raise UsageError(f"A source reads one model on one device, but these are given: {seen}. Make one source each.")
+
+
+def _load(settings: FeatureSetSettings) -> _Loaded:
+    """Load the dictionary, and take from its origin what the settings leave out."""
+    model, dictionary = settings.model, settings.dictionary
+    if model is None or dictionary is None:
+        missing = [key for key in ("model", "dictionary") if getattr(settings, key) is None]
         raise UsageError(
-            f"The feature set {settings.name!r} does not say its {' and '.join(missing)}. The source 'torch' needs all of "
-            "model, hook and dictionary."
+            f"The feature set {settings.name!r} does not say its {' and '.join(missing)}. The source 'torch' needs both."
         )
-    return TorchFeatureSet(settings.name, model, hook, dictionary, settings.control_for, settings.device)
+    loaded = dictionaries.load(dictionary)
+    origin: Origin | None = getattr(loaded, "origin", None)
+    if not settings.force:
+        check_model(origin, feature_set=settings.name, model=model)
+    hook = settings.hook or (origin.hook if origin else None)
+    if hook is None:
+        raise UsageError(
+            f"The feature set {settings.name!r} does not say its hook, and the dictionary {dictionary!r} does not say where it "
+            "was trained. Set `hook` to a module path of the model or a TransformerLens name."
+        )
+    start = settings.prepend_bos
+    if start is None and origin is not None:
+        start = origin.prepend_bos
+    return _Loaded(settings.name, model, hook, start, settings, loaded, origin)
 
 
-def _check_width(feature_set: TorchFeatureSet, dictionary: Dictionary, width: int) -> None:
-    if dictionary.d_model != width:
+def _one_start(loaded: Sequence[_Loaded]) -> bool | None:
+    """Whether sequences start with BOS, for all feature sets of one forward pass."""
+    starts = {feature_set.prepend_bos for feature_set in loaded}
+    if len(starts) > 1:
+        seen = ", ".join(f"{one.name}: {_start_in_words(one.prepend_bos)}" for one in loaded)
+        raise UsageError(
+            f"Dictionaries of one model were trained on sequences that start differently ({seen}), so that one pass can't "
+            "serve them. Set `prepend_bos` on each: those that differ are read in passes of their own."
+        )
+    return starts.pop()
+
+
+def _start_in_words(prepend_bos: bool | None) -> str:
+    return {True: "with BOS", False: "without BOS", None: "not known"}[prepend_bos]
+
+
+def _check_width(feature_set: _Loaded, width: int) -> None:
+    if feature_set.dictionary.d_model != width:
         raise FeatlasError(
-            f"The dictionary {feature_set.dictionary!r} is {dictionary.d_model} wide, but {feature_set.hook!r} of the model "
-            f"{feature_set.model!r} gives {width} numbers a token. They do not belong together: check model, hook, dictionary."
+            f"The dictionary {feature_set.settings.dictionary!r} is {feature_set.dictionary.d_model} wide, but "
+            f"{feature_set.hook!r} of the model {feature_set.model!r} gives {width} numbers a token. They do not belong "
+            "together: check model, hook, dictionary."
         )
 
 
-def _info(feature_set: TorchFeatureSet, dictionary: Dictionary, weights: str) -> FeatureSetInfo:
+def _info(feature_set: _Loaded, model: TorchModel) -> FeatureSetInfo:
+    dictionary = feature_set.dictionary
+    start = {"before": model.tokenizer.before} if model.restarted else {}  # the tokenizer's own stands for itself
     return FeatureSetInfo(
         name=feature_set.name,
         model=feature_set.model,
         hook=feature_set.hook,
-        dictionary=feature_set.dictionary,
+        dictionary=feature_set.settings.dictionary or "",
         architecture=dictionary.architecture,
         n_features=dictionary.n_features,
         d_model=dictionary.d_model,
-        fingerprint=identify("feature set", model=weights, hook=feature_set.hook, dictionary=dictionary.fingerprint),
-        control_for=feature_set.control_for,
+        fingerprint=identify(
+            "feature set",
+            model=model.weights,
+            hook=str(model.places[feature_set.hook]),
+            dictionary=dictionary.fingerprint,
+            **start,
+        ),
+        control_for=feature_set.settings.control_for,
     )
