@@ -58,6 +58,17 @@ def load_model(model: str, hooks: Sequence[str], *, dtype: Precision = "float32"
     return LoadedModel(module, places, causal=_is_causal(loaded.config.model_type))
 
 
+def outline(model: str) -> torch.nn.Module:
+    """All modules of a model without any weights, for looking up names. Raise FeatlasError when it can't be read."""
+    from transformers import AutoConfig, AutoModel
+
+    with quiet(), explained(model, "model"):
+        config = AutoConfig.from_pretrained(folder(model), **origin(model))
+        with torch.device("meta"):
+            whole: torch.nn.Module = AutoModel.from_config(config)
+    return whole
+
+
 def _from_checkpoint(model: str, dtype: Precision) -> tuple[Any, Collection[str]]:
     """The model, and the names of weights that its files do not have."""
     from transformers import AutoModel

@@ -38,10 +38,9 @@ def check_model(origin: Origin | None, *, feature_set: str, model: str) -> None:
     )
 
 
-def check_hook(
-    origin: Origin | None, *, feature_set: str, hook: str, place: Place, module: torch.nn.Module, model: str
-) -> None:
-    """Raise UsageError when the dictionary was trained at another place than `hook`, which names `place`."""
+def check_hook(origin: Origin | None, *, feature_set: str, hook: str, module: torch.nn.Module, model: str) -> None:
+    """Raise UsageError when the dictionary was trained at another place of `module`, a whole model, than `hook`."""
+    place: Place | None = find_place(module, hook, model=model)
     if origin is None or origin.hook is None or origin.hook == hook:
         return
     try:

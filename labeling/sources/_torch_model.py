@@ -17,7 +17,6 @@ from labeling.errors import UsageError
 from labeling.sources._batches import Batch
 from labeling.sources._hooks import Place, normalize
 from labeling.sources._models import LoadedModel, Precision, load_model, weights_hash
-from labeling.sources._origins import Origin, check_hook
 from labeling.sources._tokenizers import Tokenizer, load_tokenizer, starting_with
 
 CPU_TOKENS = 1_024
@@ -95,12 +94,6 @@ class TorchModel:
                     "not a row for each token. Hook a module that does, such as a whole layer."
                 )
         return {hook: int(read[place].shape[-1]) for hook, place in self.places.items()}
-
-    def check_origin(self, origin: Origin | None, *, feature_set: str, hook: str) -> None:
-        """Raise UsageError when a dictionary at `hook` was trained at another place."""
-        check_hook(
-            origin, feature_set=feature_set, hook=hook, place=self.places[hook], module=self._module, model=self.name
-        )
 
     @property
     def n_bytes(self) -> int:

@@ -21,8 +21,8 @@ from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources import EventBatch, FeatureSetInfo
 from labeling.sources._batches import Batch, batches
-from labeling.sources._models import Precision
-from labeling.sources._origins import Origin, check_model
+from labeling.sources._models import Precision, outline
+from labeling.sources._origins import Origin, check_hook, check_model
 from labeling.sources._tokenizers import tokenize
 from labeling.sources._torch_model import TorchModel, open_model
 from labeling.types import Document, FloatArray, TokenizedDocument
@@ -146,8 +146,16 @@ def create(*, feature_sets: Sequence[FeatureSetSettings], threads: int | None = 
     among them.
     """
     _check_one_model(feature_sets)
-    loaded = [_load(settings) for settings in feature_sets]
+    return assemble(feature_sets, [dictionaries.load(_dictionary(one)) for one in feature_sets], threads=threads)
+
+
+def assemble(
+    feature_sets: Sequence[FeatureSetSettings], opened: Sequence[Dictionary], *, threads: int | None = None
+) -> TorchSource:
+    """`create` with dictionaries that are loaded already, one for each feature set."""
+    loaded = [_complete(settings, dictionary) for settings, dictionary in zip(feature_sets, opened, strict=True)]
     first = loaded[0]
+    _check_hooks(loaded)
     model = open_model(
         first.model,
         [feature_set.hook for feature_set in loaded],
@@ -157,8 +165,6 @@ def create(*, feature_sets: Sequence[FeatureSetSettings], threads: int | None = 
         prepend_bos=_one_start(loaded),
     )
     for feature_set in loaded:
-        if not feature_set.settings.force:
-            model.check_origin(feature_set.origin, feature_set=feature_set.name, hook=feature_set.hook)
         _check_width(feature_set, model.widths[feature_set.hook])
     infos = [_info(feature_set, model) for feature_set in loaded]
     return TorchSource(model, [feature_set.dictionary.to(model.device) for feature_set in loaded], infos)
@@ -171,28 +177,44 @@ def _check_one_model(feature_sets: Sequence[FeatureSetSettings]) -> None:
         raise UsageError(f"A source reads one model on one device, but these are given: {seen}. Make one source each.")
 
 
-def _load(settings: FeatureSetSettings) -> _Loaded:
-    """Load the dictionary, and take from its origin what the settings leave out."""
-    model, dictionary = settings.model, settings.dictionary
-    if model is None or dictionary is None:
-        missing = [key for key in ("model", "dictionary") if getattr(settings, key) is None]
+def _dictionary(settings: FeatureSetSettings) -> str:
+    missing = [key for key in ("model", "dictionary") if getattr(settings, key) is None]
+    if settings.dictionary is None or missing:
         raise UsageError(
             f"The feature set {settings.name!r} does not say its {' and '.join(missing)}. The source 'torch' needs both."
         )
-    loaded = dictionaries.load(dictionary)
-    origin: Origin | None = getattr(loaded, "origin", None)
+    return settings.dictionary
+
+
+def _complete(settings: FeatureSetSettings, dictionary: Dictionary) -> _Loaded:
+    """Take from the dictionary's origin what the settings leave out."""
+    origin: Origin | None = getattr(dictionary, "origin", None)
+    model = settings.model or ""
     if not settings.force:
         check_model(origin, feature_set=settings.name, model=model)
     hook = settings.hook or (origin.hook if origin else None)
     if hook is None:
         raise UsageError(
-            f"The feature set {settings.name!r} does not say its hook, and the dictionary {dictionary!r} does not say where it "
-            "was trained. Set `hook` to a module path of the model or a TransformerLens name."
+            f"The feature set {settings.name!r} does not say its hook, and its dictionary {settings.dictionary!r} does not say "
+            "where it was trained. Set `hook` to a module path of the model or a TransformerLens name."
         )
     start = settings.prepend_bos
     if start is None and origin is not None:
         start = origin.prepend_bos
-    return _Loaded(settings.name, model, hook, start, settings, loaded, origin)
+    return _Loaded(settings.name, model, hook, start, settings, dictionary, origin)
+
+
+def _check_hooks(loaded: Sequence[_Loaded]) -> None:
+    """Before any weight is read, or fetched from the hub: every hook exists, and is where its dictionary was trained."""
+    whole = outline(loaded[0].model)
+    for feature_set in loaded:
+        check_hook(
+            None if feature_set.settings.force else feature_set.origin,
+            feature_set=feature_set.name,
+            hook=feature_set.hook,
+            module=whole,
+            model=feature_set.model,
+        )
 
 
 def _one_start(loaded: Sequence[_Loaded]) -> bool | None:

@@ -12,7 +12,7 @@ from labeling.dictionaries.featlas import TopKDictionary, save
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import text_id
 from labeling.sources._batches import BATCH_TOKENS, batches, grouped, sequences
-from labeling.sources._models import draw_weights, load_model, weights_hash
+from labeling.sources._models import draw_weights, load_model, outline, weights_hash
 from labeling.sources._tokenizers import load_tokenizer
 from labeling.sources._torch_model import open_model
 from labeling.sources.torch import TorchFeatureSet, TorchSource, create
@@ -198,6 +198,7 @@ def test_loading_leaves_the_global_random_state_alone() -> None:
     expected = torch.rand(1)
     torch.manual_seed(3)
     load_model("embedded/minilm-random", ["encoder.layer.0"])
+    outline("embedded/minilm")
     assert torch.equal(torch.rand(1), expected)
 
 
