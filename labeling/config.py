@@ -41,7 +41,11 @@ class FeatureSetConfig:
     source: Literal["torch", "table"] = _key("how activations are made: torch runs a model", "torch")
     model: str | None = _key("folder or hub id", example="embedded/minilm")
     hook: str | None = _key("module or TransformerLens name that is read", example="encoder.layer.2")
-    dictionary: str | None = _key("folder or file, or embedded/...", example="embedded/minilm-l2-2048")
+    dictionary: str | None = _key(
+        "folder, file, hf://owner/name/subfolder@revision, embedded/..., neurons",
+        example="embedded/minilm-l2-2048",
+    )
+    format: str | None = _key("format of its files; left out: what they look like", hint="sae_lens")
     path: str | None = _key('folder of the table, when source = "table"', hint="activations/")
     device: str = _key('"auto", "cpu", "cuda", "cuda:1", "mps"', "auto")
     dtype: Literal["float32", "bfloat16", "float16"] = _key("numbers the model computes with", "float32")

@@ -8,7 +8,7 @@ only those that hold nothing but tensors are read.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -18,45 +18,18 @@ import torch
 from labeling import registry
 from labeling.assets import asset
 from labeling.dictionaries import _hub
+from labeling.dictionaries._codes import Codes as Codes
+from labeling.dictionaries._codes import Origin as Origin
 from labeling.dictionaries._files import PICKLES, pickle_refused
+from labeling.dictionaries._units import Units
 from labeling.errors import FeatlasError, UsageError, unknown_name
 from labeling.types import FloatArray
 
 EMBEDDED = ("embedded/minilm-l2-2048", "embedded/minilm-random-l2-512")
 """Dictionaries that come with featlas."""
 UNITS = ("neurons", "directions")
-"""What stands for a dictionary where there is none: the units of the hooked place itself; see `units`."""
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Non-zero feature activations, sorted by row; three tensors with one entry an activation."""
-
-    row: torch.Tensor  # int64, row of the activations that were encoded
-    feature: torch.Tensor  # int64
-    value: torch.Tensor  # float32, > 0
-    n_rows: int
-    scale: torch.Tensor | None = None  # [n_rows, 1] what undoes a normalization of the activations: first times scale,
-    shift: torch.Tensor | None = None  # [n_rows, 1] then plus shift; None where there was none
-
-    def dense(self, n_features: int) -> torch.Tensor:
-        """The same as a matrix [n_rows, n_features]."""
-        matrix = self.value.new_zeros((self.n_rows, n_features))
-        matrix[self.row, self.feature] = self.value
-        return matrix
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a dictionary's own files or their path say it was trained on. None is not said."""
-
-    model: str | None = None
-    hook: str | None = None
-    """As written there: `blocks.8.hook_resid_pre` in most, a module path in others."""
-    prepend_bos: bool | None = None
-    """Whether every sequence began with the tokenizer's BOS token."""
-    context_size: int | None = None
-    """Tokens of a training sequence."""
+"""What stands for a dictionary where there is none: the positive part of each unit of the hooked place; or of each unit,
+then the negative part of each."""
 
 
 class Dictionary(Protocol):
@@ -65,6 +38,10 @@ class Dictionary(Protocol):
 
     @property
     def d_model(self) -> int: ...
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
 
     @property
     def architecture(self) -> str:
@@ -94,9 +71,12 @@ class Dictionary(Protocol):
 def load(path: str, *, format: str | None = None) -> Dictionary:
     """Read a dictionary from a folder, a file, an `embedded/...` name or a hub id (`hf://owner/name/subfolder@revision`).
 
-    `format` overrides what the files look like. Raise UsageError when there is nothing at the path or no such format,
+    A name of UNITS stands for no dictionary, and has no width until it is `fitted`. `format` overrides what the files
+    look like. Raise UsageError when there is nothing at the path or no such format,
     FeatlasError when what is there can't be used.
     """
+    if path in UNITS:
+        return Units(signed=path == "directions")
     place = _locate(path)
     package = sys.modules[__name__]
     name = format if format is not None else _format_of(place)
@@ -109,16 +89,9 @@ def stored_name(path: str) -> str:
     return _hub.download(path).name if path.startswith(_hub.SCHEME) else path
 
 
-def units(name: str, *, width: int) -> Dictionary:
-    """What stands for a dictionary where there is none: one of UNITS at a place of `width` numbers a token.
-
-    `neurons`: the positive part of each unit. `directions`: the positive part of each, then the negative part of each.
-    """
-    from labeling.dictionaries._units import Units
-
-    if name not in UNITS:
-        raise unknown_name("set of units", name, UNITS)
-    return Units(width, signed=name == "directions")
+def fitted(dictionary: Dictionary, *, width: int) -> Dictionary:
+    """The dictionary for a place of `width` numbers a token: units of the model take that width, others have their own."""
+    return replace(dictionary, d_model=width) if isinstance(dictionary, Units) else dictionary
 
 
 def _format_of(place: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import torch
 
-from labeling.dictionaries import Codes, Origin
+from labeling.dictionaries._codes import Codes, Origin
 from labeling.dictionaries._encoding import AboveZero, Encoder, GroupMax, Rule, TopK, encode
 from labeling.types import FloatArray
 
@@ -71,11 +71,19 @@ class Coder:
     def d_model(self) -> int:
         return int(self.weights.w_enc.shape[1])
 
+    @property
+    def n_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self._tensors)
+
+    @property
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
+        weights = self.weights
+        return (weights.w_enc, weights.b_enc, weights.w_dec, weights.b_dec, *self.rule.tensors)
+
     @cached_property
     def fingerprint(self) -> str:
-        weights = self.weights
         digest = blake2b(f"{self.architecture} {self.rule.settings} {self.input}".encode(), digest_size=8)
-        for tensor in (weights.w_enc, weights.b_enc, weights.w_dec, weights.b_dec, *self.rule.tensors):
+        for tensor in self._tensors:
             for part in torch.split(tensor.cpu(), ROWS_HASHED_AT_ONCE):
                 digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()

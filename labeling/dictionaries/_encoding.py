@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 
-from labeling.dictionaries import Codes
+from labeling.dictionaries._codes import Codes
 
 SCORES_AT_ONCE = 2**24
 """Scores held at once while encoding: 64 MiB."""

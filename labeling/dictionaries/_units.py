@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from labeling.dictionaries import Codes, Origin
+from labeling.dictionaries._codes import Codes, Origin
 from labeling.dictionaries._encoding import above_zero
 
 
@@ -19,10 +19,12 @@ from labeling.dictionaries._encoding import above_zero
 class Units:
     """The units of a place of `d_model` numbers. There is nothing to load and nothing to move."""
 
-    d_model: int
     signed: bool
     """Whether negative values are features too."""
+    d_model: int = 0
+    """0 is not known yet: the place decides."""
     origin: Origin | None = None
+    n_bytes: int = 0
 
     @property
     def n_features(self) -> int:

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import torch
 
-from labeling.dictionaries import Origin
 from labeling.dictionaries._architectures import Coder, Input, Weights, gated, jumprelu, relu, topk
+from labeling.dictionaries._codes import Origin
 from labeling.dictionaries._files import Settings, Tensors, read_json, read_torch, tensors_of
 from labeling.errors import FeatlasError
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from labeling.dictionaries import Codes, Origin
 from labeling.dictionaries._architectures import decode
+from labeling.dictionaries._codes import Codes, Origin
 from labeling.dictionaries._encoding import Encoder, TopK, encode
 from labeling.dictionaries._files import Settings, read_json, read_safetensors
 from labeling.errors import FeatlasError
@@ -48,6 +48,10 @@ class TopKDictionary:
     @property
     def d_model(self) -> int:
         return int(self.w_enc.shape[1])
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (self.w_enc, self.b_enc, self.w_dec, self.b_dec))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,8 +11,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from labeling.dictionaries import Origin
 from labeling.dictionaries._architectures import Coder, Input, Weights, jumprelu
+from labeling.dictionaries._codes import Origin
 from labeling.dictionaries._files import Tensors, read_json, read_npz, read_safetensors
 from labeling.errors import FeatlasError
 
@@ -59,7 +59,12 @@ def origin(path: Path) -> Origin:
         config = read_json(path / CONFIG)
         config.refuse("architecture", unless="jump_relu", why="Gemma Scope's dictionaries are jump_relu.")
         model, hook = config.text("model_name"), config.text("hf_hook_point_in")
-        return Origin(model, hook, prepend_bos=PREPEND_BOS, context_size=CONTEXT_SIZE)
+        return Origin(
+            model=f"google/{model.replace('gemma-v3', 'gemma-3')}" if model else None,
+            hook=hook.removesuffix(".output").replace(".input", ":input") if hook else None,
+            prepend_bos=PREPEND_BOS,
+            context_size=CONTEXT_SIZE,
+        )
     where = path.absolute().as_posix()
     release = re.search(r"gemma-scope-(\d+b)-(pt|it)-(res|mlp|att|transcoders)\b", where)
     layer = re.search(r"/layer_(\d+)/", where)

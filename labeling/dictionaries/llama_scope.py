@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from labeling.dictionaries import Origin
 from labeling.dictionaries._architectures import Coder, Input, Weights, jumprelu, unit_decoder
+from labeling.dictionaries._codes import Origin
 from labeling.dictionaries._files import Settings, Tensors, read_json, read_safetensors
 
 WEIGHTS = Path("checkpoints") / "final.safetensors"

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from labeling.dictionaries import Origin
 from labeling.dictionaries._architectures import Coder, Input, Weights, relu, topk
+from labeling.dictionaries._codes import Origin
 from labeling.dictionaries._files import Settings, pickle_refused, read_torch, single, tensors_of
 from labeling.errors import FeatlasError
 from labeling.types import JSON

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from labeling.dictionaries import Origin
 from labeling.dictionaries._architectures import (
     NORMALIZATIONS,
     Coder,
@@ -26,6 +25,7 @@ from labeling.dictionaries._architectures import (
     topk,
     unit_decoder,
 )
+from labeling.dictionaries._codes import Origin
 from labeling.dictionaries._files import Settings, Tensors, read_json, read_safetensors
 from labeling.errors import FeatlasError
 

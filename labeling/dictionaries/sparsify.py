@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from labeling.dictionaries import Origin
 from labeling.dictionaries._architectures import Coder, Input, Weights, groupmax, topk
+from labeling.dictionaries._codes import Origin
 from labeling.dictionaries._files import Settings, Tensors, read_json, read_safetensors
 from labeling.errors import FeatlasError
 
@@ -43,7 +43,7 @@ def origin(path: Path, *, transcode: bool) -> Origin:
     hook = path.absolute().name
     return Origin(
         model=facts.text("model"),
-        hook=f"{hook}.input" if transcode else hook,
+        hook=f"{hook}:input" if transcode else hook,
         context_size=facts.whole("ctx_len"),
     )
 

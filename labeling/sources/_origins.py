@@ -6,26 +6,15 @@ A dictionary that says nothing is taken as the user gives it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
+from labeling.dictionaries import Origin
 from labeling.errors import UsageError
 from labeling.sources._hooks import Place, find_place
 
 SAME_MODEL = {"gpt2-small": "gpt2"}
 """Names of TransformerLens that are not the last part of a hub id."""
-
-
-class Origin(Protocol):
-    """What a dictionary says it was trained on; None is not known."""
-
-    @property
-    def model(self) -> str | None: ...
-    @property
-    def hook(self) -> str | None: ...
-    @property
-    def prepend_bos(self) -> bool | None: ...
 
 
 def check_model(origin: Origin | None, *, feature_set: str, model: str) -> None:

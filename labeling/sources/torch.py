@@ -8,7 +8,7 @@ Knows nothing of what is done with the events, and nothing of files except throu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,19 +16,19 @@ import polars as pl
 import torch
 
 from labeling import dictionaries
-from labeling.dictionaries import Dictionary
+from labeling.dictionaries import Dictionary, Origin
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources import EventBatch, FeatureSetInfo
 from labeling.sources._batches import Batch, batches
 from labeling.sources._models import Precision, outline
-from labeling.sources._origins import Origin, check_hook, check_model
+from labeling.sources._origins import check_hook, check_model
 from labeling.sources._tokenizers import tokenize
 from labeling.sources._torch_model import TorchModel, open_model
 from labeling.types import Document, FloatArray, TokenizedDocument
 
 SMALL_MODEL_BYTES = 1_000_000_000
-"""Processes that run at once each hold the model: at most this much of each."""
+"""Processes that run at once each hold the model and its dictionaries: at most this much of both."""
 
 
 class FeatureSetSettings(Protocol):
@@ -52,6 +52,8 @@ class FeatureSetSettings(Protocol):
     def prepend_bos(self) -> bool | None: ...
     @property
     def force(self) -> bool: ...
+    @property
+    def format(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class TorchFeatureSet:
     """Whether sequences start with a BOS token. None: as the dictionary was trained, else as the tokenizer does."""
     force: bool = False
     """Go on when the dictionary says that it belongs to another model or hook."""
+    format: str | None = None
+    """Format of the dictionary's files. None: what they look like."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ class TorchSource:
 
     @property
     def parallel(self) -> bool:
-        return self.model.device == "cpu" and self.model.n_bytes <= SMALL_MODEL_BYTES
+        n_bytes = self.model.n_bytes + sum(dictionary.n_bytes for dictionary in self._dictionaries)
+        return self.model.device == "cpu" and n_bytes <= SMALL_MODEL_BYTES
 
     def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]:
         return tokenize(self.model.tokenizer, documents)
@@ -146,7 +151,9 @@ def create(*, feature_sets: Sequence[FeatureSetSettings], threads: int | None = 
     among them.
     """
     _check_one_model(feature_sets)
-    return assemble(feature_sets, [dictionaries.load(_dictionary(one)) for one in feature_sets], threads=threads)
+    return assemble(
+        feature_sets, [dictionaries.load(_dictionary(one), format=one.format) for one in feature_sets], threads=threads
+    )
 
 
 def assemble(
@@ -164,6 +171,9 @@ def assemble(
         dtype=first.settings.dtype,
         prepend_bos=_one_start(loaded),
     )
+    loaded = [
+        replace(one, dictionary=dictionaries.fitted(one.dictionary, width=model.widths[one.hook])) for one in loaded
+    ]
     for feature_set in loaded:
         _check_width(feature_set, model.widths[feature_set.hook])
     infos = [_info(feature_set, model) for feature_set in loaded]
@@ -188,7 +198,7 @@ def _dictionary(settings: FeatureSetSettings) -> str:
 
 def _complete(settings: FeatureSetSettings, dictionary: Dictionary) -> _Loaded:
     """Take from the dictionary's origin what the settings leave out."""
-    origin: Origin | None = getattr(dictionary, "origin", None)
+    origin = dictionary.origin
     model = settings.model or ""
     if not settings.force:
         check_model(origin, feature_set=settings.name, model=model)
@@ -249,7 +259,7 @@ def _info(feature_set: _Loaded, model: TorchModel) -> FeatureSetInfo:
         name=feature_set.name,
         model=feature_set.model,
         hook=feature_set.hook,
-        dictionary=feature_set.settings.dictionary or "",
+        dictionary=dictionaries.stored_name(feature_set.settings.dictionary or ""),
         architecture=dictionary.architecture,
         n_features=dictionary.n_features,
         d_model=dictionary.d_model,

@@ -11,7 +11,7 @@ import torch
 
 import labeling.dictionaries
 from labeling import registry
-from labeling.dictionaries import Dictionary, load, units
+from labeling.dictionaries import Dictionary, fitted, load
 from labeling.errors import FeatlasError, UsageError
 from tests.labeling.dictionaries.builders import BUILDERS, Written, X, change, read_tensors
 
@@ -40,7 +40,8 @@ def test_it_says_its_size_and_what_it_was_trained_on(dictionary: Dictionary) -> 
     assert dictionary.origin.hook
     directions = dictionary.directions()
     assert directions is not None
-    assert (directions.shape, directions.dtype) == ((4, 2), np.float32)
+    assert directions.shape == (4, 2)
+    assert directions.dtype == np.float32
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -133,12 +134,12 @@ def test_half_precision_weights_are_read_as_32_bit(written: Written) -> None:
     ("name", "expected"), [("neurons", [[3, 0], [0, 0]]), ("directions", [[3, 0, 0, 1], [0, 0, 0, 2]])]
 )
 def test_units_of_the_model_are_a_dictionary_too(name: str, expected: list[list[float]]) -> None:
-    one, inputs = units(name, width=2), torch.tensor([[3.0, -1.0], [0.0, -2.0]])
+    one, inputs = fitted(load(name), width=2), torch.tensor([[3.0, -1.0], [0.0, -2.0]])
     codes = one.encode(inputs)
     assert codes.dense(one.n_features).tolist() == expected
     assert (one.architecture, one.d_model, one.directions()) == (name, 2, None)
-    assert one.fingerprint != units(name, width=3).fingerprint
+    assert one.fingerprint != fitted(load(name), width=3).fingerprint
     if name == "directions":
         assert torch.equal(one.decode(codes), inputs)
-    with pytest.raises(UsageError, match="Did you mean 'neurons'"):
-        units("neuron", width=2)
+    with pytest.raises(UsageError, match=r"'neuron' does not exist.* or neurons or directions"):
+        load("neuron")

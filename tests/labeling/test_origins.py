@@ -1,6 +1,6 @@
 """A dictionary that says where it was trained: what is taken from that, and what is refused."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from labeling.dictionaries import Origin
 from labeling.dictionaries.featlas import TopKDictionary
 from labeling.errors import UsageError
 from labeling.identity import text_id
@@ -18,24 +19,9 @@ from labeling.windows import cut_windows
 from tests.labeling.tiny_models import WIDTH, save_tiny
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a dictionary's files say."""
-
-    model: str | None = None
-    hook: str | None = None
-    prepend_bos: bool | None = None
-    context_size: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class DictionaryWithOrigin(TopKDictionary):
-    origin: Trained | None = None
-
-
-def dictionary(origin: Trained | None = None, n_features: int = 32) -> DictionaryWithOrigin:
+def dictionary(origin: Origin | None = None, n_features: int = 32) -> TopKDictionary:
     w = torch.randn(n_features, WIDTH, generator=torch.Generator().manual_seed(0))
-    return DictionaryWithOrigin(w, torch.zeros(n_features), w, torch.zeros(WIDTH), k=4, origin=origin)
+    return TopKDictionary(w, torch.zeros(n_features), w, torch.zeros(WIDTH), k=4, origin=origin)
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +33,15 @@ def feature_set(model: str, hook: str | None = "transformer.h.1", **others: Any)
     return TorchFeatureSet("small", model, hook, "folder", device="cpu", **others)
 
 
-def opened(settings: TorchFeatureSet, origin: Trained | None) -> TorchSource:
+def opened(settings: TorchFeatureSet, origin: Origin | None) -> TorchSource:
     return assemble([settings], [dictionary(origin)], threads=1)
 
 
 def test_a_hook_that_is_left_out_is_taken_from_the_dictionary(gpt2: str) -> None:
-    source = opened(feature_set(gpt2, None), Trained(hook="blocks.1.hook_resid_post"))
+    source = opened(feature_set(gpt2, None), Origin(hook="blocks.1.hook_resid_post"))
     assert source.feature_sets[0].hook == "blocks.1.hook_resid_post"
     with pytest.raises(UsageError, match=r"does not say its hook.*does not say where"):
-        opened(feature_set(gpt2, None), Trained(model="gpt2"))
+        opened(feature_set(gpt2, None), Origin(model="gpt2"))
 
 
 def test_two_spellings_of_a_place_have_one_fingerprint(gpt2: str) -> None:
@@ -68,20 +54,20 @@ def test_two_spellings_of_a_place_have_one_fingerprint(gpt2: str) -> None:
 
 @pytest.mark.parametrize("said", ["blocks.1.hook_resid_post", "blocks.2.hook_resid_pre", "h.1", "transformer.h.1"])
 def test_the_same_place_by_another_name_is_no_mismatch(gpt2: str, said: str) -> None:
-    opened(feature_set(gpt2), Trained(model="gpt2-small", hook=said))
+    opened(feature_set(gpt2), Origin(model="gpt2-small", hook=said))
 
 
 @pytest.mark.parametrize("said", ["blocks.1.hook_mlp_out", "blocks.11.hook_resid_post", "anything"])
 def test_another_place_is_refused_with_both_names_unless_forced(gpt2: str, said: str) -> None:
     with pytest.raises(UsageError, match=rf"trained at '{said}'.*'transformer\.h\.1'.*force = true"):
-        opened(feature_set(gpt2), Trained(hook=said))
-    opened(feature_set(gpt2, force=True), Trained(hook=said))
+        opened(feature_set(gpt2), Origin(hook=said))
+    opened(feature_set(gpt2, force=True), Origin(hook=said))
 
 
 def test_another_model_is_refused_with_both_names_unless_forced(gpt2: str) -> None:
     with pytest.raises(UsageError, match=r"trained on the model 'google/gemma-2-2b'.*gpt2.*force = true"):
-        opened(feature_set(gpt2), Trained(model="google/gemma-2-2b"))
-    opened(feature_set(gpt2, force=True), Trained(model="google/gemma-2-2b"))
+        opened(feature_set(gpt2), Origin(model="google/gemma-2-2b"))
+    opened(feature_set(gpt2, force=True), Origin(model="google/gemma-2-2b"))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +104,8 @@ def firsts(source: TorchSource) -> set[int]:
 
 
 def test_sequences_start_as_the_dictionary_was_trained(gpt2: str) -> None:
-    with_bos = opened(feature_set(gpt2), Trained(prepend_bos=True))
-    without = opened(feature_set(gpt2), Trained(prepend_bos=False))
+    with_bos = opened(feature_set(gpt2), Origin(prepend_bos=True))
+    without = opened(feature_set(gpt2), Origin(prepend_bos=False))
     assert with_bos.model.tokenizer.before == (0,)
     assert firsts(with_bos) == set(range(8))
     assert firsts(without) == set(range(1, 8))
@@ -129,17 +115,17 @@ def test_sequences_start_as_the_dictionary_was_trained(gpt2: str) -> None:
 
 
 def test_the_users_word_on_bos_stands_above_the_dictionarys(gpt2: str) -> None:
-    assert opened(feature_set(gpt2, prepend_bos=False), Trained(prepend_bos=True)).model.tokenizer.sink
+    assert opened(feature_set(gpt2, prepend_bos=False), Origin(prepend_bos=True)).model.tokenizer.sink
 
 
 def test_dictionaries_that_want_other_starts_do_not_share_a_pass(gpt2: str) -> None:
     sets = [feature_set(gpt2), replace(feature_set(gpt2), name="other")]
-    both = [dictionary(Trained(prepend_bos=True)), dictionary(None)]
+    both = [dictionary(Origin(prepend_bos=True)), dictionary(None)]
     with pytest.raises(UsageError, match=r"small: with BOS, other: not known.*`prepend_bos` on each"):
         assemble(sets, both, threads=1)
 
 
 def test_special_tokens_count_towards_what_the_model_reads(gpt2: str) -> None:
-    opened(feature_set(gpt2), Trained(prepend_bos=False)).model.check_length(64)
+    opened(feature_set(gpt2), Origin(prepend_bos=False)).model.check_length(64)
     with pytest.raises(UsageError, match="at most 64, 1 of them special"):
-        opened(feature_set(gpt2), Trained(prepend_bos=True)).model.check_length(64)
+        opened(feature_set(gpt2), Origin(prepend_bos=True)).model.check_length(64)

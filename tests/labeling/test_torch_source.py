@@ -172,7 +172,9 @@ def test_identities_follow_model_hook_and_dictionary(source: TorchSource, tmp_pa
     again = create(feature_sets=[feature_set(tmp_path)], threads=1)
     assert again.tokenizer_id == source.tokenizer_id
     assert again.feature_sets[0].fingerprint == first.fingerprint
-    np.testing.assert_allclose(np.linalg.norm(source.directions(0), axis=1), 1, atol=2e-3)
+    directions = source.directions(0)
+    assert directions is not None
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=2e-3)
 
 
 def test_random_weights_are_the_same_however_many_layers_are_kept() -> None:

@@ -113,7 +113,7 @@ def test_gemma_scope_2(tmp_path: Path) -> None:
     )
     origin = load(str(tmp_path)).origin
     assert origin is not None
-    assert (origin.model, origin.hook) == ("gemma-v3-1b-pt", "model.layers.7.output")
+    assert (origin.model, origin.hook) == ("google/gemma-3-1b-pt", "model.layers.7")
 
 
 def test_pickled_arrays_in_an_npz_are_refused(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_sparsify_transcoders_read_a_modules_input_as_it_is(tmp_path: Path) -> N
     check(dictionary, [[3, 0, 3, 0], [0, 0, 0, 0.25], [1.75, 0, 1.5, 0]])
     origin = load(str(dictionary.path)).origin
     assert origin is not None
-    assert origin.hook == "layers.3.mlp.input"
+    assert origin.hook == "layers.3.mlp:input"
 
 
 @pytest.mark.parametrize(
