@@ -144,12 +144,9 @@ def gated(weights: Weights, place: Input, *, b_gate: torch.Tensor, b_mag: torch.
     """relu(exp(r_mag) s + b_mag) where s + b_gate > 0, s being the score without bias (Rajamanoharan et al. 2024,
     "Improving dictionary learning with gated sparse autoencoders"). `weights.b_enc` is not used.
 
-    Both conditions are thresholds of s; the score kept is what stands above the higher one.
     """
     gain = r_mag.exp()
-    threshold = torch.maximum(-b_gate, -b_mag / gain)
-    shifted = replace(weights, b_enc=-threshold)
-    return Coder("gated", shifted, AboveZero(gain=gain, offset=gain * threshold + b_mag), place)
+    return Coder("gated", replace(weights, b_enc=b_gate), AboveZero(gain=gain, offset=b_mag - gain * b_gate), place)
 
 
 def unit_decoder(weights: Weights) -> Weights:

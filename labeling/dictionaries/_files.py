@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,7 +155,9 @@ def read_npz(file: Path) -> Tensors:
 def read_torch(file: Path) -> dict[str, JSON]:
     """A checkpoint of torch.save: tensors, numbers, texts and tables of them; anything else is refused unread."""
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old ways to write the same: what can't be read is refused below
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         why = next(iter(str(error).splitlines()), "the file ends too early")[:200]
         raise pickle_refused(file.parent, [file.name], why) from error

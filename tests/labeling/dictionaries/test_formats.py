@@ -50,6 +50,12 @@ def test_sae_lens_jumprelu(tmp_path: Path) -> None:
     assert origin == Origin(model="gpt2", hook="blocks.1.hook_resid_pre", prepend_bos=True, context_size=64)
 
 
+def test_thresholds_are_sharp_and_negative_ones_are_zero(tmp_path: Path) -> None:
+    dictionary = sae_lens(tmp_path)
+    change(dictionary, "threshold", torch.tensor([2.999, -1.0, 3.0, 0.2499]))
+    check(dictionary, [[3, 1.5, 0, 0], [0, 0, 0, 0.25], [0, 1.25, 0, 0]])
+
+
 def test_sae_lens_configs_from_before_version_6_stand_flat(tmp_path: Path) -> None:
     flat = {"metadata": {}, "model_name": "gpt2-small", "hook_point": "blocks.8.hook_resid_pre", "context_size": 128}
     origin = load(str(sae_lens(tmp_path, **flat).path)).origin
