@@ -40,10 +40,17 @@ class FeatureSetConfig:
     name: str = _key("how tables call it; made from model, hook and dictionary when left out", "", hint="minilm-l2")
     source: Literal["torch", "table"] = _key("how activations are made: torch runs a model", "torch")
     model: str | None = _key("folder or hub id", example="embedded/minilm")
-    hook: str | None = _key("module whose output is read", example="encoder.layer.2")
-    dictionary: str | None = _key("folder or file, or embedded/...", example="embedded/minilm-l2-2048")
+    hook: str | None = _key("module or TransformerLens name that is read", example="encoder.layer.2")
+    dictionary: str | None = _key(
+        "folder, file, hf://owner/name/subfolder@revision, embedded/..., neurons",
+        example="embedded/minilm-l2-2048",
+    )
+    format: str | None = _key("format of its files; left out: what they look like", hint="sae_lens")
     path: str | None = _key('folder of the table, when source = "table"', hint="activations/")
     device: str = _key('"auto", "cpu", "cuda", "cuda:1", "mps"', "auto")
+    dtype: Literal["float32", "bfloat16", "float16"] = _key("numbers the model computes with", "float32")
+    prepend_bos: bool | None = _key("start sequences with BOS; left out: as the dictionary was trained", hint=True)
+    force: bool = _key("go on when the dictionary names another model or hook", False)
     max_tokens: int | None = _key("read fewer tokens than the corpus allows", at_least=1, hint=150_000)
     control_for: str | None = _key("name of the feature set this is a random-weights control for", hint="minilm-l2")
 
@@ -320,7 +327,7 @@ def _feature_sets(tables: object, origin: str, layers: Sequence[Layer]) -> tuple
 
 
 def _check_feature_set(feature_set: FeatureSetConfig, where: str) -> None:
-    needed = ("model", "hook", "dictionary") if feature_set.source == "torch" else ("path",)
+    needed = ("model", "dictionary") if feature_set.source == "torch" else ("path",)
     for key in needed:
         if getattr(feature_set, key) is None:
             raise UsageError(f'{where}: source = "{feature_set.source}" needs the key {key!r}. Add it.')
@@ -336,7 +343,7 @@ def _check_feature_set(feature_set: FeatureSetConfig, where: str) -> None:
 def _named(feature_set: FeatureSetConfig) -> FeatureSetConfig:
     values = {key: getattr(feature_set, key) for key in _keys(FeatureSetConfig)}
     keys = ("path",) if feature_set.source == "table" else ("model", "hook", "dictionary")
-    parts = (PurePath(values[key]).name for key in keys)
+    parts = (PurePath(values[key]).name for key in keys if values[key] is not None)
     name = "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._") for part in parts)
     return FeatureSetConfig(**values | {"name": name[:80].strip("-._") or "features"})
 
