@@ -92,7 +92,7 @@ class TorchSource:
 
     def __init__(self, model: TorchModel, dictionaries: Sequence[Dictionary], infos: Sequence[FeatureSetInfo]) -> None:
         self.model = model
-        self._dictionaries = tuple(dictionaries)
+        self.dictionaries = tuple(dictionaries)
         self.feature_sets = tuple(infos)
 
     @property
@@ -118,7 +118,7 @@ class TorchSource:
 
     def encode(self, batch: Batch, activations: dict[str, torch.Tensor]) -> Iterator[EventBatch]:
         """Events of every feature set on one batch."""
-        for index, (dictionary, info) in enumerate(zip(self._dictionaries, self.feature_sets, strict=True)):
+        for index, (dictionary, info) in enumerate(zip(self.dictionaries, self.feature_sets, strict=True)):
             codes = dictionary.encode(activations[info.hook])
             row = codes.row.cpu()
             yield EventBatch(
@@ -131,7 +131,7 @@ class TorchSource:
             )
 
     def directions(self, feature_set: int) -> FloatArray:
-        return self._dictionaries[feature_set].directions()
+        return self.dictionaries[feature_set].directions()
 
     def unembedding(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
         """None: models are loaded without their output head."""
