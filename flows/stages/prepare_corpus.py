@@ -158,7 +158,7 @@ def _say_short(session: Session, documents: Sequence[Mapping[str, object]]) -> N
     short = [row["name"] for row in documents if int(str(row["n_tokens"])) < least]
     if short:
         session.progress.say(
-            f"{len(short):,} of {len(documents):,} documents are shorter than half a window ({least} tokens) and left out, "
+            f"{len(short):,} of {len(documents):,} documents left out: shorter than half a window ({least} tokens), "
             f"{short[0]} the first of them"
         )
 

@@ -96,7 +96,7 @@ class TorchSource:
 
     def __init__(self, model: TorchModel, dictionaries: Sequence[Dictionary], infos: Sequence[FeatureSetInfo]) -> None:
         self.model = model
-        self._dictionaries = tuple(dictionaries)
+        self.dictionaries = tuple(dictionaries)
         self.feature_sets = tuple(infos)
 
     @property
@@ -105,7 +105,7 @@ class TorchSource:
 
     @property
     def parallel(self) -> bool:
-        n_bytes = self.model.n_bytes + sum(dictionary.n_bytes for dictionary in self._dictionaries)
+        n_bytes = self.model.n_bytes + sum(dictionary.n_bytes for dictionary in self.dictionaries)
         return self.model.device == "cpu" and n_bytes <= SMALL_MODEL_BYTES
 
     def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]:
@@ -123,7 +123,7 @@ class TorchSource:
 
     def encode(self, batch: Batch, activations: dict[str, torch.Tensor]) -> Iterator[EventBatch]:
         """Events of every feature set on one batch."""
-        for index, (dictionary, info) in enumerate(zip(self._dictionaries, self.feature_sets, strict=True)):
+        for index, (dictionary, info) in enumerate(zip(self.dictionaries, self.feature_sets, strict=True)):
             codes = dictionary.encode(activations[info.hook])
             row = codes.row.cpu()
             yield EventBatch(
@@ -136,7 +136,7 @@ class TorchSource:
             )
 
     def directions(self, feature_set: int) -> FloatArray | None:
-        return self._dictionaries[feature_set].directions()
+        return self.dictionaries[feature_set].directions()
 
     def unembedding(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
         """None: models are loaded without their output head."""

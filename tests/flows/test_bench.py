@@ -14,6 +14,7 @@ import pytest
 from flows.benches import Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, run_child
 from flows.benches.demo import cost, quality
+from flows.benches.forward import Forward
 from flows.benches.sampler import SamplerBench
 from flows.benches.start import Start
 from flows.commands.bench import as_text
@@ -98,6 +99,13 @@ def test_the_sampler_is_timed_beside_the_model_on_a_text_and_its_half() -> None:
         "sampler state, over half the tokens",
     ]
     assert rows["sampler state, over half the tokens"].value == 1.0
+
+
+@pytest.mark.slow
+def test_the_bench_of_the_forward_pass_puts_a_bare_loop_beside_ours() -> None:
+    rows = Forward(tokens=600, repeats=1).measure()
+    assert [row.name.partition(": ")[2] for row in rows if row.target] == ["ours / bare"] * 2
+    assert all(row.value is not None and row.value > 0 for row in rows)
 
 
 def test_the_cost_of_the_demo_is_read_from_its_summary_and_its_process() -> None:

@@ -220,6 +220,19 @@ def test_names_of_transformer_lens_are_not_guessed_for_other_families() -> None:
         open_model("embedded/minilm", ["blocks.1.hook_resid_post"], device="cpu", threads=1)
 
 
+def test_gemma_3_with_images_is_read_in_its_language_model() -> None:
+    from transformers import AutoConfig, AutoModel
+
+    text = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
+    vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    with torch.device("meta"):
+        module = AutoModel.from_config(AutoConfig.for_model("gemma3", text_config=text, vision_config=vision))
+    layer = "language_model.layers.1"
+    assert str(find_place(module, "blocks.1.hook_mlp_out", model="m")) == f"{layer}.post_feedforward_layernorm"
+    assert str(find_place(module, "blocks.2.hook_resid_pre", model="m")) == layer
+    assert str(find_place(module, f"model.{layer}", model="m")) == layer
+
+
 def test_a_model_without_a_family_is_found_by_module_paths() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
     assert str(find_place(module, "1:normalized", model="m")) == "1:normalized"
