@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from labeling.corpora import Problems
 from labeling.corpora.files import FilesCorpus, create
 from labeling.errors import UsageError
 
@@ -41,7 +42,13 @@ def test_bytes_that_are_not_utf8_are_replaced_and_counted_once_a_pass(tmp_path: 
     files = corpus(tmp_path / "latin.txt", b"caf\xe9 and na\xefve")
     for _ in range(2):
         assert [document.text for document in files.documents()] == ["caf\ufffd and na\ufffdve"]
-        assert files.replaced_characters == 2
+        assert files.problems["characters replaced"] == Problems(2, "latin.txt:1: caf\ufffd and na\ufffdve")
+
+
+def test_a_replacement_character_that_stands_in_the_text_is_no_problem(tmp_path: Path) -> None:
+    files = corpus(tmp_path / "mended.txt", "caf\ufffd")
+    assert [document.text for document in files.documents()] == ["caf\ufffd"]
+    assert files.problems == {}
 
 
 def test_the_fingerprint_follows_contents(tmp_path: Path) -> None:
@@ -59,5 +66,5 @@ def test_paths_that_can_not_be_right_are_refused_with_what_was_seen(tmp_path: Pa
         create(path=str(tmp_path / "missing"))
     with pytest.raises(UsageError, match="1 files, all empty"):
         create(path=str(tmp_path / "empty.txt"))
-    with pytest.raises(UsageError, match=r"no \.txt or \.md file"):
+    with pytest.raises(UsageError, match=r"no file that ends in \.txt, \.md"):
         create(path=str(tmp_path / "bare"))
