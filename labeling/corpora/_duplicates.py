@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -52,17 +53,21 @@ class DuplicateFilter:
         self._seen_ids: set[str] = set()
         self._words: dict[str, int] = {}
         self.counts = DuplicateCounts()
+        self.first_dropped: dict[Literal["exact", "near"], str] = {}
+        """Name of the first document dropped, by why."""
 
     def accept(self, document: Document) -> bool:
         """Whether the document is new. An accepted one counts as seen from now on."""
         counts = self.counts
         if document.document_id in self._seen_ids:
             self.counts = DuplicateCounts(counts.accepted, counts.exact + 1, counts.near)
+            self.first_dropped.setdefault("exact", document.name)
             return False
         shingles = self._sampled_shingles(document.text)
         known = sum(shingle in self._seen for shingle in shingles)
         if known > self._max_containment * len(shingles):
             self.counts = DuplicateCounts(counts.accepted, counts.exact, counts.near + 1)
+            self.first_dropped.setdefault("near", document.name)
             return False
         self._seen.update(shingles)
         self._seen_ids.add(document.document_id)
