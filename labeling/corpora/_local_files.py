@@ -43,7 +43,8 @@ def find_files(path: str | None, *, source: str, endings: Sequence[str], wanted:
         raise UsageError(f"The corpus path {path!r} does not exist. Set it to {wanted}.")
     files = tuple(_files_below(place, endings)) if place.is_dir() else (place,)
     if not any(file.stat().st_size for file in files):
-        seen = f"{len(files)} files, all empty" if files else f"no file that ends in {', '.join(endings)}"
+        ending = f" that ends in {', '.join(endings)}" if all(endings) else ""
+        seen = f"{len(files)} files, all empty" if files else f"no file{ending}"
         raise UsageError(f"The corpus path {path!r} has no text: {seen}. Point [corpus] path at {wanted}.")
     return LocalFiles(place, files)
 
