@@ -379,9 +379,10 @@ def _check_corpus(corpus: CorpusConfig, places: _Places) -> None:
         )
     taken = registry.settings_of(corpora, corpus.source, kind="corpus")
     for key in sorted(corpus.place.keys() - {*taken, "path"}):
+        known = ", ".join(key for key in CORPUS_KEYS if key in taken) or "none"
         raise UsageError(
             f"{places.of(f'corpus.{key}')}: corpus.{key} is {getattr(corpus, key)!r}, but corpus.source = {corpus.source!r} "
-            f"takes {' and '.join(sorted({*taken} - {'path'})) or 'no such key'}. Remove it."
+            f"does not take it; of {', '.join(CORPUS_KEYS)} it takes: {known}. Remove it."
         )
 
 

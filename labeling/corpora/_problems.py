@@ -64,7 +64,8 @@ def readable(records: Iterator[Document | Misfit], tally: Tally, *, file: str, h
 
 
 def _tried(n: int) -> str:
-    return f"none of its first {n:,} records is a document" if n > 1 else "its one record is no document"
+    first = "first " if n == HOPELESS_AFTER else ""
+    return f"none of its {first}{n:,} records is a document" if n > 1 else "its one record is no document"
 
 
 def excerpt(text: str) -> str:

@@ -111,8 +111,9 @@ def create(
         raise UsageError(
             "The corpus 'huggingface' needs a path. Set it to owner/data, owner/data@revision, or a folder."
         )
+    corpus = HuggingFaceCorpus(Wanted(path, subset, split or "train", column or DEFAULT_COLUMN))
     _datasets()
-    return HuggingFaceCorpus(Wanted(path, subset, split or "train", column or DEFAULT_COLUMN))
+    return corpus
 
 
 @lru_cache(maxsize=8)

@@ -73,7 +73,7 @@ class JsonlCorpus:
         try:
             record = json.loads(text)
         except (ValueError, RecursionError) as error:  # also numbers of too many digits, and too deep nesting
-            why = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+            why = f"{error.msg}: character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
             return Misfit("not JSON", place, f"{excerpt(why)} of {excerpt(text)}")
         if not isinstance(record, dict):
             return Misfit("not an object", place, excerpt(text))

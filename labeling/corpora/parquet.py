@@ -59,7 +59,7 @@ class ParquetCorpus:
         try:
             parquet = pq.ParquetFile(file, buffer_size=BUFFER)
         except (OSError, pa.ArrowException) as error:
-            yield Misfit("damaged", place, excerpt(str(error)))
+            yield Misfit("damaged", place, excerpt(str(error)).rstrip("."))
             return
         with parquet:
             columns = _columns(parquet.schema_arrow, self._column, str(file))

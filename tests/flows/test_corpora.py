@@ -39,7 +39,7 @@ def test_bad_lines_cost_no_run_and_are_said_stored_and_shown(tmp_path: Path, rec
     assert found.ask(KEPT).rows() == [
         ("characters replaced", 1, "docs.jsonl.gz:7: so short \ufffd"),
         ("exact duplicates", 1, records[0]["title"]),
-        ("not JSON", 1, "docs.jsonl.gz:4: Expecting property name enclosed in double quotes at character 2 of {"),
+        ("not JSON", 1, "docs.jsonl.gz:4: Expecting property name enclosed in double quotes: character 2 of {"),
         ("not text", 1, "docs.jsonl.gz:5: 'text' is of type int: 5"),
         ("too short", 1, "docs.jsonl.gz:7"),
     ]

@@ -88,8 +88,11 @@ def test_one_explainer_may_stand_without_brackets(read: Read) -> None:
         (FEATURES + '[score]\nscorers = ["a", "a"]\n', ["scorers", "without repeats"]),
         (FEATURES + '[corpus]\nsource = "files"\n', ["corpus.path", "'files'"]),
         (FEATURES + '[corpus]\npath = "x"\n', ["corpus.path", "'x'", "embedded"]),
-        (FEATURES + '[corpus]\ncolumn = "x"\n', ["corpus.column", "'x'", "'embedded' takes no such key"]),
-        (FEATURES + '[corpus]\nsource = "jsonl"\npath = "x"\nsplit = "y"\n', ["corpus.split", "'y'", "takes column"]),
+        (FEATURES + '[corpus]\ncolumn = "x"\n', ["corpus.column", "'x'", "'embedded' does not take it"]),
+        (
+            FEATURES + '[corpus]\nsource = "jsonl"\npath = "x"\nsplit = "y"\n',
+            ["corpus.split", "'y'", "it takes: column."],
+        ),
         (FEATURES + '[corpus]\nsource = "parquet"\n', ["corpus.path", "'parquet'"]),
         (FEATURES + '[corpus]\nsource = "json"\n', ["'json'", "Did you mean 'jsonl'?", "huggingface"]),
         (FEATURES + 'path = "t"\n', ["number 1", "'t'", "table"]),

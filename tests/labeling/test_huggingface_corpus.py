@@ -79,7 +79,7 @@ def test_a_split_subset_or_column_that_is_not_there_is_refused(
 
 @needs_datasets
 def test_a_column_of_numbers_is_an_error_that_names_the_first_row(repository: Path) -> None:
-    with pytest.raises(FeatlasError, match=r"none of its first 300 records .* row 1: not text, 'n' is of type int: 0"):
+    with pytest.raises(FeatlasError, match=r"none of its 300 records .* row 1: not text, 'n' is of type int: 0"):
         named(create(path=str(repository), column="n"))
 
 

@@ -81,7 +81,7 @@ def test_a_second_pass_counts_again_from_zero(tmp_path: Path) -> None:
 def test_a_file_without_any_document_is_an_error_that_names_the_first_line(tmp_path: Path) -> None:
     found = corpus(tmp_path / "a.jsonl", lines({"content": "one", "id": 1}, {"content": "two"}))
     with pytest.raises(
-        FeatlasError, match=r"none of its first 2 records.*a\.jsonl:1: no text, no 'text' among the keys cont"
+        FeatlasError, match=r"none of its 2 records.*a\.jsonl:1: no text, no 'text' among the keys cont"
     ):
         texts(found)
     assert texts(create(path=found.name, column="content")) == ["one", "two"]
