@@ -44,7 +44,7 @@ def test_a_file_without_blank_lines_is_cut_all_the_same(
 ) -> None:
     monkeypatch.setattr(files, "LINE_CHARACTERS", 1000)
     documents = list(corpus(tmp_path / "book.txt", separator.join(["word " * 20] * 1000)).documents())
-    assert len(documents) == 5
+    assert len(documents) == 6
     assert all(len(document.text) <= files.LONGEST_CHARACTERS + 1000 for document in documents)
 
 
