@@ -24,7 +24,7 @@ from labeling.types import JSON, Document
 ENDINGS = (".parquet", ".pq")
 ROWS_AT_ONCE = 64
 BUFFER = 1 << 20
-"""Bytes read at once of a column: without it, the column of a whole row group is."""
+"""Bytes read at once of a column. Without it, or with pre-buffering, the column of a whole row group is in memory."""
 
 
 class ParquetCorpus:
@@ -57,7 +57,7 @@ class ParquetCorpus:
 
         place, row = self._files.place(file), 0
         try:
-            parquet = pq.ParquetFile(file, buffer_size=BUFFER)
+            parquet = pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
         except (OSError, pa.ArrowException) as error:
             yield Misfit("damaged", place, excerpt(str(error)).rstrip("."))
             return
@@ -66,7 +66,9 @@ class ParquetCorpus:
             for group in range(parquet.num_row_groups):
                 end = row + parquet.metadata.row_group(group).num_rows
                 try:
-                    for batch in parquet.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns):
+                    for batch in parquet.iter_batches(
+                        ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False
+                    ):
                         for values in _rows(batch, columns):
                             row += 1
                             yield self._read(values, f"{place}:{row}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import polars as pl
@@ -120,6 +121,15 @@ def test_a_row_group_that_can_not_be_read_is_counted_and_the_next_one_is_read(tm
     assert counts(found) == {"damaged": 1}
     assert found.problems["damaged"].example.startswith("a.parquet:101: ")
     assert found.problems["damaged"].example.endswith("rows to 200 are lost")
+
+
+def test_a_large_row_group_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    rows = [Random(number).randbytes(4000).hex() for number in range(4000)]
+    found = corpus(tmp_path / "a.parquet", {"text": rows}, row_group_size=len(rows), use_dictionary=False)
+    before = pa.total_allocated_bytes()
+    reading = found.documents()
+    assert next(reading).text == rows[0]
+    assert pa.total_allocated_bytes() - before < 16 << 20 < (tmp_path / "a.parquet").stat().st_size / 1.5
 
 
 def test_a_file_that_is_no_parquet_is_an_error_that_names_it(tmp_path: Path) -> None:
