@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labeling.corpora import embedded
-from tests.flows.mini import Mini, write_config
+from tests.flows.mini import Mini, featlas, write_config
 
 N_DOCUMENTS = 60
 KEPT = "FROM corpus_problems SELECT problem, n, example WHERE problem <> 'near-duplicates' ORDER BY problem"
@@ -57,3 +57,12 @@ def test_a_file_with_another_key_is_refused_with_the_keys_it_has(tmp_path: Path)
     assert ran.code == 1
     assert "docs.jsonl:1: no text, no 'text' among the keys body" in ran.paragraph()
     assert "[corpus] column" in ran.paragraph()
+
+
+def test_training_a_dictionary_refuses_a_column_where_there_are_none(tmp_path: Path) -> None:
+    ran = featlas("train-dictionary", tmp_path / "d", "--corpus", "files", "--path", tmp_path, "--column", "body")
+    assert ran.code == 2
+    assert "--column is 'body', but the corpus 'files' has no columns" in ran.paragraph()
+    ran = featlas("train-dictionary", tmp_path / "d", "--corpus", "jsonl", "--path", tmp_path / "x", "--column", "body")
+    assert ran.code == 2
+    assert "x' does not exist" in ran.paragraph()
