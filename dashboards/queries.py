@@ -79,6 +79,12 @@ def split_counts(reader: Reader, corpus_id: str) -> pl.DataFrame:
     )
 
 
+def corpus_problems(reader: Reader, corpus_id: str) -> pl.DataFrame:
+    """What was left out of a corpus or mended, the most frequent first."""
+    sql = "SELECT problem, n, example FROM corpus_problems WHERE corpus_id = ? ORDER BY n DESC, problem"
+    return reader.query(sql, [corpus_id])
+
+
 def label_count(reader: Reader, sample_id: str) -> int:
     """Features that have a label."""
     frame = reader.query("SELECT count(label) AS n FROM labels WHERE sample_id = ?", [sample_id])

@@ -58,6 +58,7 @@ class Chapter:
     controls: tuple[Mapping[str, Any], ...]
     statuses: tuple[Mapping[str, Any], ...]
     splits: tuple[Mapping[str, Any], ...]
+    corpus_problems: tuple[Mapping[str, Any], ...]
     n_labeled: int
     tables: tuple[ScoreTable, ...]
     strict_tables: tuple[ScoreTable, ...]
@@ -152,6 +153,7 @@ def _chapter(reader: queries.Reader, sample: Mapping[str, Any], controls: list[M
         controls=tuple(controls),
         statuses=tuple(queries.status_counts(reader, sample_id).to_dicts()),
         splits=tuple(queries.split_counts(reader, sample["corpus_id"]).to_dicts()),
+        corpus_problems=tuple(queries.corpus_problems(reader, sample["corpus_id"]).to_dicts()),
         n_labeled=queries.label_count(reader, sample_id),
         tables=tables,
         strict_tables=score_tables(board, tau=queries.STRICT_TAU),

@@ -14,6 +14,7 @@ import polars as pl
 
 from flows.cost_summary import UnitCost, unit_costs
 from flows.pipeline import Outcome
+from flows.stages.corpus_problems import in_words
 from flows.usage import Usage
 from labeling.snapshot import query
 from labeling.types import JSON, TAU_SHARE
@@ -26,6 +27,13 @@ STATUSES = """
 SELECT feature_set, status, count(*) AS n FROM features JOIN samples USING (sample_id)
 WHERE sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
 GROUP BY ALL ORDER BY ALL
+"""
+CORPORA = """
+SELECT c.name, c.n_documents AS documents, c.n_tokens AS tokens, p.problem, p.n, p.example
+FROM (SELECT DISTINCT arg_max(corpus_id, created_at) AS corpus_id FROM samples JOIN feature_sets USING (feature_set)
+    WHERE control_for IS NULL GROUP BY feature_set)
+JOIN corpora AS c USING (corpus_id) LEFT JOIN corpus_problems AS p USING (corpus_id)
+ORDER BY c.name, corpus_id, p.n DESC, p.problem
 """
 SCORES = f"""
 SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coalesce(control, 'true label') AS label,
@@ -46,6 +54,8 @@ class Summary:
     """Largest resident memory of this process."""
     worker_memory_mib: int
     """The same of the largest worker process; 0 without workers."""
+    corpora: pl.DataFrame
+    """What was read, one row for each kind of problem; one without a problem where there is none."""
     costs: tuple[UnitCost, ...] = ()
     """What a label and a score have cost, over all runs."""
 
@@ -62,6 +72,7 @@ class Summary:
             "pending": outcome.n_pending,
             "llm": asdict(outcome.usage) | {"reused": outcome.n_reused, "sent_again": outcome.n_sent_again},
             "costs": [asdict(cost) for cost in self.costs],
+            "corpora": self.corpora.to_dicts(),
             "features": self.statuses.to_dicts(),
             "scores": self.scores.to_dicts(),
         }
@@ -69,6 +80,7 @@ class Summary:
     def as_text(self) -> str:
         return "\n".join(
             [
+                *self._corpora(),
                 *self._features(),
                 "",
                 *self._scores(),
@@ -78,6 +90,16 @@ class Summary:
                 *self._end(),
             ]
         )
+
+    def _corpora(self) -> list[str]:
+        """One line a corpus. Nothing where only control feature sets were sampled."""
+        lines = []
+        for (name, documents, tokens), part in self.corpora.group_by(
+            ["name", "documents", "tokens"], maintain_order=True
+        ):
+            problems = dict(part.drop_nulls("problem")["problem", "n"].iter_rows())
+            lines.append(in_words(str(name), documents, tokens, problems))
+        return lines
 
     def _features(self) -> list[str]:
         lines = []
@@ -109,8 +131,6 @@ class Summary:
         if not usage.requests:
             return []
         cost = "cost not known" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
-        if usage.input_tokens == usage.output_tokens == 0 and usage.cost_usd is None:
-            cost += " (the server counted no tokens)"
         text = (
             f"{usage.requests:,} requests to language models ({self.outcome.n_reused:,} answered earlier and not sent), "
             f"{_tokens(usage)}, {cost}"
@@ -176,7 +196,9 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     place = Workspace(workspace)
     own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
     costs = tuple(unit_costs(place)) if outcome.usage.requests else ()
-    return Summary(place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, costs)
+    return Summary(
+        place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, query(place, CORPORA), costs
+    )
 
 
 def _tokens(usage: Usage) -> str:

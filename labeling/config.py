@@ -55,11 +55,26 @@ class FeatureSetConfig:
     control_for: str | None = _key("name of the feature set this is a random-weights control for", hint="minilm-l2")
 
 
+CORPUS_KEYS = ("column", "subset", "split")
+"""Keys of [corpus] that only some corpora take."""
+
+
 @dataclass(frozen=True)
 class CorpusConfig:
-    source: str = _key("embedded or files", "embedded")
+    source: str = _key("embedded, files, jsonl, parquet or huggingface", "embedded")
     path: str | None = _key("file, folder or data set; the embedded corpus has none", hint="texts/")
+    column: str | None = _key(
+        'key or column of the text, "text" when left out; for jsonl, parquet, huggingface', hint="text"
+    )
+    subset: str | None = _key("part of a Hugging Face data set that has parts", hint="wikitext-2-raw-v1")
+    split: str | None = _key('split of a Hugging Face data set, "train" when left out', hint="train")
     max_tokens: int = _key("stop reading after so many tokens", 1_000_000, at_least=1)
+
+    @property
+    def place(self) -> dict[str, str | None]:
+        """What the corpus is made with: the path, and the other keys that are given."""
+        others = {key: getattr(self, key) for key in CORPUS_KEYS}
+        return {"path": self.path} | {key: value for key, value in others.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -379,6 +394,13 @@ def _check_corpus(corpus: CorpusConfig, places: _Places) -> None:
     if corpus.source != "embedded" and corpus.path is None:
         raise UsageError(
             f"{places.of('corpus.source')}: corpus.source = {corpus.source!r} needs corpus.path: where the text is."
+        )
+    taken = registry.settings_of(corpora, corpus.source, kind="corpus")
+    for key in sorted(corpus.place.keys() - {*taken, "path"}):
+        known = ", ".join(key for key in CORPUS_KEYS if key in taken) or "none"
+        raise UsageError(
+            f"{places.of(f'corpus.{key}')}: corpus.{key} is {getattr(corpus, key)!r}, but corpus.source = {corpus.source!r} "
+            f"does not take it; of {', '.join(CORPUS_KEYS)} it takes: {known}. Remove it."
         )
 
 

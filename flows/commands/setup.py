@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 
 from flows.commands.files import write_file
+from labeling import corpora
 from labeling.config import default_config_text
+from labeling.corpora import Corpus
 from labeling.errors import UsageError
+from labeling.registry import create, settings_of
 
 
 @click.command()
@@ -28,6 +31,7 @@ def init(path: Path, force: bool) -> None:
 @click.option("--hook", default="encoder.layer.2", show_default=True, help="Module whose output is read.")
 @click.option("--corpus", default="embedded", show_default=True, help="Kind of corpus, such as embedded or files.")
 @click.option("--path", help="Where the text is, for a corpus that has a place.")
+@click.option("--column", help="Key or column of the text, for a corpus that has some.")
 @click.option("--max-tokens", type=int, help="Tokens to read. Default: the whole corpus.")
 @click.option("--n-features", type=int, default=2048, show_default=True, help="Width of the dictionary.")
 @click.option("--k", type=int, default=16, show_default=True, help="Features kept for each token.")
@@ -41,6 +45,7 @@ def train_dictionary(
     hook: str,
     corpus: str,
     path: str | None,
+    column: str | None,
     max_tokens: int | None,
     n_features: int,
     k: int,
@@ -55,8 +60,6 @@ def train_dictionary(
     of memory. The card beside the weights says what it was made from and how well it does on held-out documents.
     """
     from flows.progress import terminal_progress
-    from labeling import corpora
-    from labeling.registry import create
     from labeling.topk_trainer import TrainingSettings
     from labeling.training import train_dictionary as train
 
@@ -64,7 +67,7 @@ def train_dictionary(
     card = train(
         model=model,
         hook=hook,
-        corpus=create(corpora, corpus, kind="corpus", path=path),
+        corpus=_open_corpus(corpus, path, column),
         output=output,
         settings=TrainingSettings(n_features=n_features, k=k, steps=steps, learning_rate=learning_rate, seed=seed),
         max_tokens=max_tokens,
@@ -73,3 +76,11 @@ def train_dictionary(
     )
     explained, dead = card["variance_explained_held_out"], card["dead_share"]
     click.echo(f"{output}: {explained:.1%} of variance explained on held-out documents, {dead:.1%} of features dead")
+
+
+def _open_corpus(name: str, path: str | None, column: str | None) -> Corpus:
+    keys = {"path": path} if column is None else {"path": path, "column": column}
+    if column is not None and "column" not in settings_of(corpora, name, kind="corpus"):
+        raise UsageError(f"--column is {column!r}, but the corpus {name!r} has no columns. Leave it out.")
+    corpus: Corpus = create(corpora, name, kind="corpus", **keys)
+    return corpus

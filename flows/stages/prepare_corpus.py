@@ -10,6 +10,7 @@ from itertools import islice
 import polars as pl
 
 from flows.session import Session
+from flows.stages.corpus_problems import ShortDocuments, in_words, problem_rows
 from labeling import corpora, evidence
 from labeling.corpora import Corpus
 from labeling.corpora._duplicates import DuplicateFilter, without_duplicates
@@ -59,7 +60,7 @@ def find_corpus(session: Session, source: FeatureSource, *, max_tokens: int) -> 
 
 
 def _open_corpus(session: Session) -> Corpus:
-    corpus: Corpus = create(corpora, session.config.corpus.source, kind="corpus", path=session.config.corpus.path)
+    corpus: Corpus = create(corpora, session.config.corpus.source, kind="corpus", **session.config.corpus.place)
     return corpus
 
 
@@ -79,7 +80,7 @@ def _corpus_id(session: Session, corpus: Corpus, source: FeatureSource, max_toke
 def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, corpus_id: str, max_tokens: int) -> None:
     started = time.perf_counter()
     settings = session.config.sample
-    unique = DuplicateFilter()
+    unique, short = DuplicateFilter(), ShortDocuments(settings.window)
     documents: list[dict[str, object]] = []
     counts: list[pl.DataFrame] = []
     n_tokens = n_windows = shard = 0
@@ -99,6 +100,7 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
 
     for document in _tokenized(source, without_duplicates(corpus.documents(), unique)):
         pending.append(document)
+        short.look_at(document)
         kept = len(document.token_ids)
         n_tokens += kept
         documents.append(_document_row(document, corpus_id, settings.seed))
@@ -108,6 +110,8 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
             break
         session.progress.advance("read corpus", done=n_tokens, total=max_tokens, unit="tokens")
     flush()
+    problems = problem_rows(corpus_id, corpus, unique, short)
+    session.progress.say(in_words(corpus.name, len(documents), n_tokens, dict(problems["problem", "n"].iter_rows())))
     if not n_windows:
         raise FeatlasError(
             f"The corpus {corpus.name} has no text to sample: {len(documents)} documents, none of at least "
@@ -117,6 +121,7 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
     session.store.save("documents", pl.DataFrame(documents))
     totals = pl.concat(counts).group_by("corpus_id", "split", "token").agg(pl.col("occurrences").sum())
     session.store.save("token_counts", totals)
+    session.store.save("corpus_problems", problems)
     session.store.save(
         "corpora",
         pl.DataFrame(

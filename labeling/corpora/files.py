@@ -6,92 +6,92 @@ wikitext), else at blank lines to documents of about 2,000 characters. Bytes tha
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 
-from labeling.errors import UsageError
-from labeling.identity import text_id
+from labeling.corpora import Problem, Problems
+from labeling.corpora._local_files import LocalFiles, find_files
+from labeling.corpora._problems import Misfit, Tally, readable
+from labeling.corpora._records import REPLACED, around_replaced
+from labeling.identity import identify, text_id
 from labeling.types import Document
 
-SUFFIXES = (".txt", ".md")
+RULES_VERSION = 2
+"""Raise it when the rules below make other documents of the same files."""
+ENDINGS = (".txt", ".md")
 DOCUMENT_CHARACTERS = 2_000
+LONGEST_CHARACTERS = 20_000
+"""Of a single file without titles, a piece that has no blank line so far ends with the next line."""
+LINE_CHARACTERS = 1 << 20
+"""Longer lines are read in parts: with this, no file needs more memory than its longest document."""
+SNIFFED_BYTES = 4096
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04", b"%PDF-")
+"""How gzip, zstd, Parquet, zip and PDF files start."""
+HINT = "Text must be UTF-8. For JSONL (also packed) set [corpus] source to 'jsonl', for Parquet to 'parquet'."
 TITLE = re.compile(r"^ ?= ([^=\n]+) = ?$")
-REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
-@dataclass
 class FilesCorpus:
     """Reads text files, one at a time and line by line."""
 
-    path: Path
-    files: tuple[Path, ...]
-    replaced_characters: int = field(default=0, init=False)
-    """Characters put in place of bytes that are not UTF-8, in the last or running pass over the documents."""
-
-    @property
-    def name(self) -> str:
-        return str(self.path)
+    def __init__(self, files: LocalFiles) -> None:
+        self.name = str(files.path)
+        self._files = files
+        self._tally = Tally()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the names and contents of the files."""
-        digest = blake2b(digest_size=8)
-        for file in self.files:
-            digest.update(f"{self._place(file)}\0{file.stat().st_size}\0".encode("utf-8", "surrogatepass"))
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+        """From the names and contents of the files, and the version of the rules below."""
+        return identify("files corpus", rules=RULES_VERSION, files=self._files.content_hash())
+
+    @property
+    def problems(self) -> Mapping[Problem, Problems]:
+        return self._tally.by_problem
 
     def documents(self) -> Iterator[Document]:
-        self.replaced_characters = 0
-        if self.path.is_dir():
-            for file in self.files:
-                yield from _document(self._place(file), "".join(self._lines(file)).strip())
-        else:
-            yield from _cut(self.path.name, self._lines(self.path), by_title=self._has_titles())
+        self._tally = Tally()
+        yield from readable(self._records(), self._tally, file=self.name, hint=HINT)
 
-    def _has_titles(self) -> bool:
-        with self.path.open(encoding="utf-8", errors="replace") as lines:
-            return any(TITLE.match(line.rstrip("\n")) for line in lines)
+    def _records(self) -> Iterator[Document | Misfit]:
+        path = self._files.path
+        for file in self._files.files:
+            place = self._files.place(file)
+            if _is_binary(file):
+                yield Misfit("not text", place, "it has zero bytes, or starts like a packed file")
+            elif path.is_dir():
+                text = "".join(self._lines(file)).strip()
+                yield from _document(place, text) if text else [Misfit("empty", place, "nothing but blanks")]
+            else:
+                yield from _cut(place, self._lines(file), by_title=_has_titles(file))
 
     def _lines(self, file: Path) -> Iterator[str]:
-        with file.open(encoding="utf-8-sig", errors="replace") as lines:
-            for line in lines:
-                self.replaced_characters += line.count(REPLACED)
-                yield line
-
-    def _place(self, file: Path) -> str:
-        return file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
+        with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+            for number, line in enumerate(iter(partial(lines.readline, LINE_CHARACTERS), ""), start=1):
+                whole = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                if replaced := whole.count(REPLACED) - line.count(REPLACED):
+                    example = f"{self._files.place(file)}:{number}: {around_replaced(whole)}"
+                    self._tally.add("characters replaced", example, replaced)
+                yield whole
 
 
 def create(*, path: str | None) -> FilesCorpus:
-    """Make the corpus. Raise UsageError when the path is missing, is not text, or holds no text."""
-    if path is None:
-        raise UsageError(
-            "The corpus 'files' needs a path. Set it to a text file, or to a folder of .txt and .md files."
-        )
-    place = Path(path).expanduser()
-    if not place.exists():
-        raise UsageError(
-            f"The corpus path {path!r} does not exist. Set it to a text file or a folder of .txt and .md files."
-        )
-    files = tuple(_text_files(place)) if place.is_dir() else (place,)
-    if not any(file.stat().st_size for file in files):
-        seen = f"{len(files)} files, all empty" if files else "no .txt or .md file"
-        raise UsageError(f"The corpus path {path!r} has no text: {seen}. Point it at a file or folder with text.")
-    return FilesCorpus(place, files)
+    """Make the corpus. Raise UsageError when the path is missing or holds no text."""
+    return FilesCorpus(
+        find_files(path, source="files", endings=ENDINGS, wanted="a text file, or a folder of .txt and .md files")
+    )
 
 
-def _text_files(folder: Path) -> Iterator[Path]:
-    for here, subfolders, names in os.walk(folder):
-        subfolders.sort()
-        yield from (Path(here, name) for name in sorted(names) if name.lower().endswith(SUFFIXES))
+def _is_binary(file: Path) -> bool:
+    with file.open("rb") as stream:
+        start = stream.read(SNIFFED_BYTES)
+    return b"\0" in start or start.startswith(PACKED)
+
+
+def _has_titles(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return any(TITLE.match(line.rstrip("\n")) for line in iter(partial(lines.readline, LINE_CHARACTERS), ""))
 
 
 def _cut(name: str, lines: Iterable[str], *, by_title: bool) -> Iterator[Document]:
@@ -101,7 +101,7 @@ def _cut(name: str, lines: Iterable[str], *, by_title: bool) -> Iterator[Documen
     size = number = 0
     for line in lines:
         heading = TITLE.match(line.rstrip("\n")) if by_title else None
-        full = not by_title and size >= DOCUMENT_CHARACTERS and not line.strip()
+        full = not by_title and size >= (LONGEST_CHARACTERS if line.strip() else DOCUMENT_CHARACTERS)
         if heading or full:
             number += 1
             yield from _document(title if by_title else f"{name} ({number})", "".join(gathered).strip())

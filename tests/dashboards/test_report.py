@@ -66,6 +66,7 @@ def test_the_page_says_what_was_labeled_and_how_to_repeat_it(page: Page) -> None
         "embedded/minilm",
         "encoder.layer.2",
         "300,000 tokens",
+        "left out or mended: not JSON 1,234",
         "featlas demo --seed 0",
         "token_pattern",
         "0123456789abcdef",

@@ -88,6 +88,13 @@ def test_one_explainer_may_stand_without_brackets(read: Read) -> None:
         (FEATURES + '[score]\nscorers = ["a", "a"]\n', ["scorers", "without repeats"]),
         (FEATURES + '[corpus]\nsource = "files"\n', ["corpus.path", "'files'"]),
         (FEATURES + '[corpus]\npath = "x"\n', ["corpus.path", "'x'", "embedded"]),
+        (FEATURES + '[corpus]\ncolumn = "x"\n', ["corpus.column", "'x'", "'embedded' does not take it"]),
+        (
+            FEATURES + '[corpus]\nsource = "jsonl"\npath = "x"\nsplit = "y"\n',
+            ["corpus.split", "'y'", "it takes: column."],
+        ),
+        (FEATURES + '[corpus]\nsource = "parquet"\n', ["corpus.path", "'parquet'"]),
+        (FEATURES + '[corpus]\nsource = "json"\n', ["'json'", "Did you mean 'jsonl'?", "huggingface"]),
         (FEATURES + 'path = "t"\n', ["number 1", "'t'", "table"]),
         (FEATURES + 'name = "../x"\n', ["'../x'", "letters"]),
         (FEATURES + 'control_for = "b"\n', ["'m-layers.2-d'", "'b'", "control_for"]),
@@ -108,6 +115,12 @@ def test_a_wrong_file_is_refused_with_the_place_the_value_and_what_is_allowed(
     for word in named:
         assert word in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_corpus_is_made_with_its_path_and_the_keys_that_are_given(read: Read) -> None:
+    assert read(FEATURES).corpus.place == {"path": None}
+    text = FEATURES + '[corpus]\nsource = "huggingface"\npath = "a/b"\ncolumn = "body"\nsplit = "test"\n'
+    assert read(text).corpus.place == {"path": "a/b", "column": "body", "split": "test"}
 
 
 def test_a_feature_set_can_not_be_the_control_of_a_control(read: Read) -> None:
@@ -199,7 +212,7 @@ def _sections(text: str) -> dict[str, list[str]]:
 
 def test_commented_lines_of_the_starting_file_are_values_the_config_accepts(read: Read) -> None:
     shown = re.sub(r"^# (\w+ = )", r"\1", default_config_text(), flags=re.MULTILINE)
-    shown = re.sub(r"^(path|control_for) = .*$", "", shown, flags=re.MULTILINE)
+    shown = re.sub(r"^(path|control_for|column|subset|split) = .*$", "", shown, flags=re.MULTILINE)
     assert tomllib.loads(shown)["llm"]["max_cost"] == read(shown).llm.max_cost == 5.0
 
 

@@ -1,4 +1,12 @@
-from labeling.corpora._duplicates import DuplicateCounts, DuplicateFilter, shingle_hashes, without_duplicates
+import numpy as np
+
+from labeling.corpora._duplicates import (
+    DuplicateCounts,
+    DuplicateFilter,
+    SeenHashes,
+    shingle_hashes,
+    without_duplicates,
+)
 from labeling.identity import text_id
 from labeling.types import Document
 
@@ -57,12 +65,22 @@ def test_texts_shorter_than_a_shingle_are_told_apart() -> None:
 
 
 def test_a_shingle_has_the_same_hash_wherever_it_stands() -> None:
-    import numpy as np
-
     words = np.arange(1, 20, dtype=np.uint64)
     assert shingle_hashes(words)[3:10].tolist() == shingle_hashes(words[3:14]).tolist()
 
 
 def test_hashes_do_not_depend_on_the_process() -> None:
     duplicates = DuplicateFilter(sampled_one_in=1)
-    assert duplicates._sampled_shingles("one two three four five") == [2453610066298496481]
+    assert duplicates._sampled_shingles("one two three four five").tolist() == [2453610066298496481]
+
+
+def test_hashes_are_counted_the_same_before_and_after_they_are_joined() -> None:
+    generator = np.random.default_rng(0)
+    known: set[int] = set()
+    seen = SeenHashes(join_at=50)
+    for _ in range(40):
+        hashes = np.unique(generator.integers(0, 500, size=20, dtype=np.uint64))
+        assert seen.count(hashes) == len(known.intersection(hashes.tolist()))
+        seen.add(hashes)
+        known.update(hashes.tolist())
+    assert seen.count(np.arange(600, dtype=np.uint64)) == len(known)

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from labeling.corpora import Problems, files
 from labeling.corpora.files import FilesCorpus, create
-from labeling.errors import UsageError
+from labeling.errors import FeatlasError, UsageError
 
 
 def corpus(file: Path, content: str | bytes) -> FilesCorpus:
@@ -37,11 +38,38 @@ def test_a_file_without_titles_is_cut_at_blank_lines(tmp_path: Path) -> None:
     assert "".join("".join(document.text.split()) for document in documents) == "".join("".join(paragraphs).split())
 
 
+@pytest.mark.parametrize("separator", ["\n", " "])
+def test_a_file_without_blank_lines_is_cut_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: str
+) -> None:
+    monkeypatch.setattr(files, "LINE_CHARACTERS", 1000)
+    documents = list(corpus(tmp_path / "book.txt", separator.join(["word " * 20] * 1000)).documents())
+    assert len(documents) == 6
+    assert all(len(document.text) <= files.LONGEST_CHARACTERS + 1000 for document in documents)
+
+
 def test_bytes_that_are_not_utf8_are_replaced_and_counted_once_a_pass(tmp_path: Path) -> None:
-    files = corpus(tmp_path / "latin.txt", b"caf\xe9 and na\xefve")
+    found = corpus(tmp_path / "latin.txt", b"caf\xe9 and na\xefve")
     for _ in range(2):
-        assert [document.text for document in files.documents()] == ["caf\ufffd and na\ufffdve"]
-        assert files.replaced_characters == 2
+        assert [document.text for document in found.documents()] == ["caf\ufffd and na\ufffdve"]
+        assert found.problems["characters replaced"] == Problems(2, "latin.txt:1: caf\ufffd and na\ufffdve")
+
+
+def test_a_replacement_character_that_stands_in_the_text_is_no_problem(tmp_path: Path) -> None:
+    found = corpus(tmp_path / "mended.txt", "caf\ufffd")
+    assert [document.text for document in found.documents()] == ["caf\ufffd"]
+    assert found.problems == {}
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b packed", "UTF-16".encode("utf-16"), b"PAR1 columns"])
+def test_a_file_that_is_no_text_is_refused_and_in_a_folder_counted(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(FeatlasError, match=r"a\.txt: not text.*UTF-8.*'jsonl'"):
+        list(corpus(tmp_path / "a.txt", content).documents())
+    (tmp_path / "b.txt").write_text("text")
+    (tmp_path / "c.txt").write_text(" ")
+    folder = create(path=str(tmp_path))
+    assert [document.text for document in folder.documents()] == ["text"]
+    assert {problem: one.count for problem, one in folder.problems.items()} == {"not text": 1, "empty": 1}
 
 
 def test_the_fingerprint_follows_contents(tmp_path: Path) -> None:
@@ -59,5 +87,5 @@ def test_paths_that_can_not_be_right_are_refused_with_what_was_seen(tmp_path: Pa
         create(path=str(tmp_path / "missing"))
     with pytest.raises(UsageError, match="1 files, all empty"):
         create(path=str(tmp_path / "empty.txt"))
-    with pytest.raises(UsageError, match=r"no \.txt or \.md file"):
+    with pytest.raises(UsageError, match=r"no file that ends in \.txt, \.md"):
         create(path=str(tmp_path / "bare"))
