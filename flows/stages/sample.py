@@ -75,7 +75,7 @@ def find_samples(session: Session) -> list[Sample]:
     groups = group_feature_sets(session.config, threads=1)
     found: list[Sample] = []
     for group in groups:
-        source = open_source(group)
+        source = open_source(group, session.workspace, say=session.progress.say)
         corpus = find_corpus(session, source, max_tokens=group.max_tokens)
         if corpus is not None:
             samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
@@ -85,7 +85,8 @@ def find_samples(session: Session) -> list[Sample]:
 
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
-    source, settings = open_source(group), session.config.sample
+    source = open_source(group, session.workspace, say=session.progress.say)
+    settings = session.config.sample
     for info in source.feature_sets:
         _check_selections(session, info)
     corpus = prepare_corpus(session, source, max_tokens=group.max_tokens)
@@ -152,7 +153,8 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
 def sample_shard(job: SampleShard) -> float:
     """Run the model over one shard of documents; write sampler states and codes. Return wall seconds."""
     started = time.perf_counter()
-    workspace, source = Workspace(job.root), open_source(job.group)
+    workspace = Workspace(job.root)
+    source = open_source(job.group, workspace)
     windows = pl.read_parquet(evidence.shard_file(workspace, "windows", job.corpus_id, job.shard))
     first = int(windows["window_id"][0])
     split = torch.from_numpy(windows["split"].replace_strict(list(SPLITS), range(len(SPLITS))).to_numpy().copy())
