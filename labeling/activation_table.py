@@ -29,7 +29,12 @@ from labeling.evidence import disk_error
 
 Kind = Literal["id", "text", "whole", "number"]
 """What a column holds. An `id` is text or a whole number, and compared as text."""
-TYPES: Mapping[Kind, pl.DataType] = {"id": pl.String(), "text": pl.String(), "whole": pl.Int64(), "number": pl.Float32()}
+TYPES: Mapping[Kind, pl.DataType] = {
+    "id": pl.String(),
+    "text": pl.String(),
+    "whole": pl.Int64(),
+    "number": pl.Float32(),
+}
 
 Extent = Literal["all", "strongest"]
 """Whether every activation on the documents is in the table, or only those of each feature's strongest texts."""

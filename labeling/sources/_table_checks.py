@@ -113,16 +113,19 @@ def note_bad_tokens(complaints: Complaints, rows: Rows, documents: KnownDocument
     complaints.note(wrong, rows.frame, known & ((start < 0) | (start > size)))
 
 
-def check_token_order(tokens: ParquetRows, counts: IntArray, names: pl.Series, file: Path) -> None:
+def check_token_order(
+    tokens: ParquetRows, counts: IntArray, names: pl.Series, file: Path, *, rows: int = BLOCK_ROWS
+) -> None:
     """Raise FeatlasError unless each document's tokens are numbered 0, 1, 2, ... and their starts never go back.
 
-    `tokens` stand in the order of the documents; `counts` [documents] says how many each has.
+    `tokens` stand in the order of the documents; `counts` [documents] says how many each has; `rows` are looked at
+    together.
     """
     complaints = Complaints(file)
     ends = np.cumsum(counts)
-    for begin in range(0, len(tokens), BLOCK_ROWS):
+    for begin in range(0, len(tokens), rows):
         low = max(begin - 1, 0)  # with the row before, so that a step across the border is seen
-        frame = tokens.read(low, min(begin + BLOCK_ROWS, len(tokens)))
+        frame = tokens.read(low, min(begin + rows, len(tokens)))
         row = np.arange(low, low + len(frame))
         document = np.searchsorted(ends, row, side="right")
         expected = row - (ends - counts)[document]

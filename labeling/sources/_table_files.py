@@ -6,7 +6,7 @@ of one row group.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -46,7 +46,7 @@ class RowGroup:
 class ParquetRows:
     """The rows of one or more Parquet files, numbered from 0, as polars frames of the declared types."""
 
-    def __init__(self, files: Sequence[Path], columns: dict[str, Kind]) -> None:
+    def __init__(self, files: Sequence[Path], columns: Mapping[str, Kind]) -> None:
         self.files = tuple(files)
         self._columns = columns
         self._groups = _row_groups(self.files)
@@ -132,14 +132,16 @@ def open_rows(folder: Path, form: FileForm) -> ParquetRows:
         )
     for file in files:
         _check_schema(file, form)
-    return ParquetRows(files, dict(form.columns))
+    return ParquetRows(files, form.columns)
 
 
 def hash_files(folder: Path, files: Sequence[Path]) -> str:
     """Hash of the names and contents of some files of a table."""
     digest = blake2b(digest_size=8)
     for file in files:
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode("utf-8", "surrogatepass"))
+        digest.update(
+            f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode("utf-8", "surrogatepass")
+        )
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

@@ -171,9 +171,7 @@ class _Counted:
     in_order: bool
 
 
-def _scan_tokens(
-    folder: Path, tokens: ParquetRows, documents: KnownDocuments
-) -> tuple[IntArray, list[str], bool]:
+def _scan_tokens(folder: Path, tokens: ParquetRows, documents: KnownDocuments) -> tuple[IntArray, list[str], bool]:
     """Tokens of each document, the distinct ones sorted, and whether the file stands in the order of the documents."""
     complaints = Complaints(folder / "tokens.parquet")
     counts = np.zeros(len(documents), dtype=np.int64)
@@ -249,9 +247,7 @@ def _sort_tokens(
     sort_rows((piece(rows) for rows in numbered(tokens, documents)), counts, folder, as_frame=frame)
 
 
-def _sort_activations(
-    activations: ParquetRows, documents: KnownDocuments, counts: IntArray, folder: Path
-) -> None:
+def _sort_activations(activations: ParquetRows, documents: KnownDocuments, counts: IntArray, folder: Path) -> None:
     def pieces() -> Iterator[Piece]:
         for rows in numbered(activations, documents):
             feature = rows.frame["feature"].cast(pl.Int32).to_numpy()

@@ -33,14 +33,19 @@ class Piece:
 
 
 def sort_rows(
-    pieces: Iterable[Piece], counts: IntArray, folder: Path, *, as_frame: Callable[[Piece], pl.DataFrame]
+    pieces: Iterable[Piece],
+    counts: IntArray,
+    folder: Path,
+    *,
+    as_frame: Callable[[Piece], pl.DataFrame],
+    bucket_rows: int = BUCKET_ROWS,
 ) -> None:
     """Write all rows as `part-*.parquet` into `folder`, by document, then position, then the third column.
 
     `counts` [documents] says how many rows each has; `as_frame` makes the columns to be written. Raise FeatlasError
     when the disk does not take a file.
     """
-    bucket_of = bucket_numbers(counts)
+    bucket_of = bucket_numbers(counts, rows=bucket_rows)
     try:
         folder.mkdir(parents=True)
         for piece in pieces:
@@ -55,10 +60,9 @@ def sort_rows(
         raise disk_error(folder, error) from error
 
 
-def bucket_numbers(counts: IntArray) -> IntArray:
-    """The bucket of each document: neighbors together, about BUCKET_ROWS rows in each."""
-    total = int(counts.sum())
-    size = max(BUCKET_ROWS, -(-total // MOST_BUCKETS))
+def bucket_numbers(counts: IntArray, *, rows: int) -> IntArray:
+    """The bucket of each document: neighbors together, about `rows` rows in each, or more where there are very many."""
+    size = max(rows, -(-int(counts.sum()) // MOST_BUCKETS))
     return (np.cumsum(counts) - counts) // size
 
 

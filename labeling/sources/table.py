@@ -86,8 +86,8 @@ class TableSource:
 
     parallel = True
 
-    def __init__(self, table: Table, prepared: Prepared) -> None:
-        self._prepared = prepared
+    def __init__(self, table: Table, prepared: Prepared, *, batch_rows: int = BATCH_ROWS) -> None:
+        self._prepared, self._batch_rows = prepared, batch_rows
         self.feature_sets = (_info(table, prepared),)
         self.tokenizer_id = prepared.facts.tokens_hash
         partial = table.card.extent == "strongest"
@@ -117,7 +117,9 @@ class TableSource:
     def events(self, windows: pl.DataFrame, *, sequence: int) -> Iterator[EventBatch]:  # noqa: ARG002
         """Activations in the windows. `sequence` says what a model reads at once; here it means nothing."""
         numbers = self._numbers.of(windows["document_id"])
-        starts, lengths, ids = (windows[name].to_numpy().astype(np.int64) for name in ("start", "n_tokens", "window_id"))
+        starts, lengths, ids = (
+            windows[name].to_numpy().astype(np.int64) for name in ("start", "n_tokens", "window_id")
+        )
         for low, high in self._batches(numbers):
             rows = slice(low, high)
             feature, place, position, value = self._inside(numbers[rows], starts[rows], lengths[rows])
@@ -131,14 +133,14 @@ class TableSource:
             )
 
     def _batches(self, numbers: IntArray) -> Iterator[tuple[int, int]]:
-        """Ranges of windows: whole documents whose rows, with all between them, are about BATCH_ROWS at most."""
+        """Ranges of windows: whole documents whose rows, with all between them, are about `batch_rows` at most."""
         firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
         counts = self._prepared.documents["n_activations"].to_numpy()
         low = 0
         for first in firsts[1:]:
             begin = self._activation_ends[numbers[low]] - counts[numbers[low]]
             last = int(numbers[first])
-            if self._activation_ends[last] - begin > BATCH_ROWS or last < numbers[first - 1]:
+            if self._activation_ends[last] - begin > self._batch_rows or last < numbers[first - 1]:
                 yield low, int(first)
                 low = int(first)
         if len(numbers):
