@@ -98,9 +98,16 @@ def write_random_table(folder: Path, *, tokens: int, seed: int = 0) -> None:
             document = np.repeat(numbers, DOCUMENT_WORDS)
             position = np.tile(np.arange(DOCUMENT_WORDS), len(numbers))
             writer.write(DOCUMENTS, pl.DataFrame({"document_id": numbers, "text": texts}))
-            columns = {"document_id": document, "position": position, "token": chosen.ravel().tolist(), "start": starts.ravel()}
+            columns = {
+                "document_id": document,
+                "position": position,
+                "token": chosen.ravel().tolist(),
+                "start": starts.ravel(),
+            }
             writer.write(TOKENS, pl.DataFrame(columns))
-            feature = (draw.integers(0, FEATURES, (len(document), 1)) + np.arange(ACTIVE) * (FEATURES // ACTIVE)) % FEATURES
+            feature = (
+                draw.integers(0, FEATURES, (len(document), 1)) + np.arange(ACTIVE) * (FEATURES // ACTIVE)
+            ) % FEATURES
             order = draw.permutation(feature.size)
             activations = {
                 "feature": feature.ravel()[order],

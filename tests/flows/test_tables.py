@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from labeling.config import load_config
 from labeling.corpora import embedded
 from labeling.sources.torch import create
 from labeling.workspace import Workspace
-from tests.flows.mini import Mini, tables, write_config
+from tests.flows.mini import Mini, featlas, tables, write_config
 from tests.labeling.table_builders import words
 
 TABLE = """
@@ -178,6 +179,41 @@ def test_no_code_of_a_model_is_imported_for_a_table(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120, cwd=Path.cwd()
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_without_directions_there_are_no_neighbors_and_no_clusters(tmp_path: Path) -> None:
+    path = small_table(tmp_path / "table")
+    (path / "directions.safetensors").unlink()
+    run = table_run(tmp_path, path)
+    assert run.featlas("sample").code == 0
+    ran = run.featlas("cluster")
+    assert (ran.code, "no decoder directions are known; skipped" in ran.err) == (0, True)
+    strata = set(run.ask("SELECT DISTINCT stratum FROM contexts")["stratum"])
+    assert "hard_neighbor" not in strata
+    assert {"top", "q1", "q5", "hard_token", "random"} <= strata
+    assert run.ask("SELECT d_model FROM feature_sets").item() is None
+
+
+def test_neuronpedias_export_is_labeled_and_never_scored(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    export = tmp_path / "6-res"
+    (export / "activations").mkdir(parents=True)
+    with (export / "activations" / "batch-0.jsonl").open("w") as file:
+        for feature in range(4):
+            for _ in range(30):
+                tokens = [f" word{number}" for number in draw.integers(0, 60, 64)]
+                tokens[40] = f" word{feature}"
+                values = [2.0 if token == f" word{feature}" else 0.0 for token in tokens]
+                file.write(json.dumps({"index": str(feature), "tokens": tokens, "values": values}) + "\n")
+    assert featlas("import-table", "neuronpedia", export, tmp_path / "table").code == 0
+    run = table_run(tmp_path, tmp_path / "table")
+    ran = run.featlas("run", "--features", "0-3")
+    assert ran.code == 0, ran.err
+    assert "score mini: skipped" in ran.err
+    assert sorted(run.ask("SELECT feature FROM labels WHERE label IS NOT NULL")["feature"]) == [0, 1, 2, 3]
+    assert run.ask("SELECT count(*) FROM scores").item() == 0
+    assert run.ask("SELECT corpus FROM samples").item().endswith("(texts of the strongest activations only)")
+    assert featlas("import-table", "delfi", export, tmp_path / "other").code == 2
 
 
 def test_a_wrong_table_ends_the_run_before_anything_is_written(tmp_path: Path) -> None:
