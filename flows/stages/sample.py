@@ -26,7 +26,7 @@ from labeling.errors import FeatlasError
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
 from labeling.sampler import SamplerState, empty_state, merge, update
-from labeling.sources import FeatureSetInfo
+from labeling.sources import FeatureSetInfo, NamesFeatures
 from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, TAU_SHARE
 from labeling.workspace import Workspace
@@ -121,8 +121,15 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         session.progress.advance(f"sample {name}", done=done, total=corpus.n_shards, unit="shards")
     for index, sample in enumerate(samples):
         if sample.sample_id in open_ids:
+            if isinstance(source, NamesFeatures):
+                _save_names(session, sample, source.feature_names())
             _finish_sample(session, sample, source.directions(index))
     return samples
+
+
+def _save_names(session: Session, sample: Sample, names: pl.DataFrame) -> None:
+    if len(names):
+        session.store.save("feature_names", names.with_columns(pl.lit(sample.sample_id).alias("sample_id")))
 
 
 def _check_selections(session: Session, info: FeatureSetInfo) -> None:

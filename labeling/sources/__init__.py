@@ -97,6 +97,14 @@ class BringsCorpus(Protocol):
 
 
 @runtime_checkable
+class NamesFeatures(Protocol):
+    """A source that knows names for features, made by others."""
+
+    def feature_names(self) -> pl.DataFrame:
+        """Columns `feature`, `name`; features without a name are left out."""
+
+
+@runtime_checkable
 class Unprepared(Protocol):
     """What `create` gives where files must be looked through before they can be read."""
 

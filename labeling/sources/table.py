@@ -19,7 +19,7 @@ import polars as pl
 import torch
 from safetensors.numpy import load_file
 
-from labeling.activation_table import DIRECTIONS, TableCard, read_card
+from labeling.activation_table import DIRECTIONS, FEATURES, TableCard, read_card
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources import EventBatch, FeatureSetInfo
@@ -167,11 +167,10 @@ class TableSource:
     def unembedding(self) -> None:
         """None: a table does not hold it."""
 
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """Names of features, for those that features.parquet names."""
-        frame = self._prepared.names()
-        return {} if frame is None else dict(frame.drop_nulls().iter_rows())
+    def feature_names(self) -> pl.DataFrame:
+        """Columns `feature`, `name`, of the features that features.parquet names."""
+        names = self._prepared.names()
+        return FEATURES.schema.to_frame() if names is None else names.drop_nulls()
 
     @cached_property
     def _numbers(self) -> _Numbers:

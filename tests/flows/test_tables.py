@@ -148,6 +148,8 @@ def test_a_table_alone_is_sampled_labeled_scored_clustered_and_reported(tmp_path
     assert run.ask("SELECT count(*) FROM scores WHERE control IS NULL AND metric = 'headline'").item() >= 6
     assert run.ask("SELECT count(*) FROM cluster_members").item() == 18
     assert run.ask("SELECT source FROM feature_sets").item() == "table"
+    named = "SELECT name FROM labels JOIN feature_names USING (sample_id, feature) ORDER BY feature LIMIT 2"
+    assert run.ask(named)["name"].to_list() == ["neuron 0", "neuron 1"]
     assert list((run.workspace / "reports").rglob("*.html"))
     again = run.featlas("run", "--scorer", "pattern")
     assert (again.code, "looking through" in again.err) == (0, False)
@@ -190,7 +192,7 @@ def test_without_directions_there_are_no_neighbors_and_no_clusters(tmp_path: Pat
     assert (ran.code, "no decoder directions are known; skipped" in ran.err) == (0, True)
     strata = set(run.ask("SELECT DISTINCT stratum FROM contexts")["stratum"])
     assert "hard_neighbor" not in strata
-    assert {"top", "q1", "q5", "hard_token", "random"} <= strata
+    assert {"top", "q1", "q5", "random"} <= strata
     assert run.ask("SELECT d_model FROM feature_sets").item() is None
 
 

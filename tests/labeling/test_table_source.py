@@ -207,7 +207,7 @@ def test_names_and_directions_say_how_many_features_there_are(tmp_path: Path) ->
     named = content.write(tmp_path / "named", features=[(f, f"word {f}") for f in range(9)])
     source = opened(named)
     assert source.feature_sets[0].n_features == 9
-    assert source.names[3] == "word 3"
+    assert source.feature_names().rows()[3] == (3, "word 3")
     directions = np.arange(24, dtype=np.float32).reshape(12, 2)
     source = opened(content.write(tmp_path / "directed", directions=directions))
     assert (source.feature_sets[0].n_features, source.feature_sets[0].d_model) == (12, 2)
