@@ -38,11 +38,11 @@ class FeatureSetConfig:
     """One [[features]] section: a dictionary at one place of one model, or a table of activations."""
 
     name: str = _key("how tables call it; made from model, hook and dictionary when left out", "", hint="minilm-l2")
-    source: Literal["torch", "table"] = _key("how activations are made: torch runs a model", "torch")
+    source: Literal["torch", "table"] = _key('"torch" runs a model; "table" reads activations from files', "torch")
     model: str | None = _key("folder or hub id", example="embedded/minilm")
     hook: str | None = _key("module whose output is read", example="encoder.layer.2")
     dictionary: str | None = _key("folder or file, or embedded/...", example="embedded/minilm-l2-2048")
-    path: str | None = _key('folder of the table, when source = "table"', hint="activations/")
+    path: str | None = _key('folder of the table, when source = "table"; no corpus is read then', hint="activations/")
     device: str = _key('"auto", "cpu", "cuda", "cuda:1", "mps"', "auto")
     max_tokens: int | None = _key("read fewer tokens than the corpus allows", at_least=1, hint=150_000)
     control_for: str | None = _key("name of the feature set this is a random-weights control for", hint="minilm-l2")

@@ -115,7 +115,7 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
     if not n_windows:
         raise FeatlasError(
             f"The corpus {corpus.name} has no text to sample: {len(documents)} documents, none of at least "
-            f"{settings.window // 2} tokens. Point [corpus] path at text files with more text."
+            f"{settings.window // 2} tokens. Give it longer documents, or set a smaller [sample] window."
         )
     session.store.save("documents", pl.DataFrame(documents))
     totals = pl.concat(counts).group_by("corpus_id", "split", "token").agg(pl.col("occurrences").sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flows.benches.tables import TablesBench
+from flows.benches.tables import create as create_bench
 from flows.stages.sampler_files import codes_file, directions_file
 from labeling.activation_table import ACTIVATIONS, DOCUMENTS, TOKENS
 from labeling.codes import read_codes
 from labeling.config import load_config
 from labeling.corpora import embedded
+from labeling.errors import UsageError
 from labeling.sources.torch import create
 from labeling.workspace import Workspace
 from tests.flows.mini import Mini, featlas, tables, write_config
@@ -216,6 +220,28 @@ def test_neuronpedias_export_is_labeled_and_never_scored(tmp_path: Path) -> None
     assert run.ask("SELECT count(*) FROM scores").item() == 0
     assert run.ask("SELECT corpus FROM samples").item().endswith("(texts of the strongest activations only)")
     assert featlas("import-table", "delfi", export, tmp_path / "other").code == 2
+
+
+def test_the_example_of_the_documents_writes_a_table_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "activation-tables.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    ran = table_run(tmp_path, tmp_path / "my-table").featlas("sample")
+    assert "13 tokens and 3 activations" in ran.err
+    assert "none of at least 16 tokens" in ran.paragraph()
+
+
+@pytest.mark.slow
+def test_the_bench_says_whether_memory_grows_with_the_table() -> None:
+    rows = TablesBench(tokens=(8_000, 16_000)).measure()
+    assert [row.unit for row in rows] == ["MiB", "MiB", "x", "MiB", "MiB", "x", "s"]
+    assert all(row.value is not None and row.value > 0.5 for row in rows)
+    assert rows[2].target == "<= 1.03"
+    with pytest.raises(UsageError, match="--workspace"):
+        create_bench(workspace=Path("w"))
 
 
 def test_a_wrong_table_ends_the_run_before_anything_is_written(tmp_path: Path) -> None:
