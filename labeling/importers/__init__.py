@@ -7,6 +7,7 @@ checked when the table is sampled, like those of any table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -48,3 +49,12 @@ def plain_runs(special: Sequence[bool]) -> Iterator[tuple[int, int]]:
             if place > start:
                 yield start, place
             start = place + 1
+
+
+def trimmed(text: str, starts: Sequence[int]) -> list[int]:
+    """Starts moved past the white space before a token: people are shown the word alone. White space alone stays."""
+    moved = []
+    for start, end in pairwise([*starts, len(text)]):
+        piece = text[start:end]
+        moved.append(start + len(piece) - len(piece.lstrip()) if piece.strip() else start)
+    return moved

@@ -20,11 +20,14 @@ from safetensors import SafetensorError, safe_open
 
 from labeling.activation_table import ACTIVATIONS, DOCUMENTS, FEATURES, TOKENS, TableCard, TableWriter
 from labeling.errors import FeatlasError, UsageError
-from labeling.importers import RowBuffer, plain_runs
+from labeling.importers import RowBuffer, plain_runs, trimmed
 from labeling.types import IntArray
 
 SPLIT = re.compile(r"(\d+)_(\d+)\.safetensors")
 ROWS_AT_ONCE = 1 << 20
+CONTEXT = 6
+"""Tokens before one that what it adds to the text may depend on: the bytes of a character, an apostrophe."""
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True)
@@ -168,21 +171,35 @@ def load_tokenizer(model: str) -> Any:
 
 
 def decode(backend: Any, ids: Sequence[int]) -> tuple[str, list[int]]:
-    """The text of some tokens, and where each starts in it.
+    """The text of some tokens, and where each starts in it, white space before it left out.
 
-    Tokenizing the text again gives the places where it gives the same tokens; else the text of each longer beginning does.
+    Tokenizing the text again gives the places where it gives the same tokens; else what each token adds to the text of
+    those before it does.
     """
     text: str = backend.decode(list(ids), skip_special_tokens=False)
     again = backend.encode(text, add_special_tokens=False)
     if again.ids == list(ids):
-        return text, [start for start, _ in again.offsets]
-    starts, last = [], 0
+        starts = [start for start, _ in again.offsets]
+    else:
+        starts, length = added_lengths(backend, ids, context=CONTEXT)
+        if length != len(text.rstrip(REPLACEMENT)):
+            starts, _ = added_lengths(backend, ids, context=len(ids))
+    return text, trimmed(text, [min(start, len(text)) for start in starts])
+
+
+def added_lengths(backend: Any, ids: Sequence[int], *, context: int) -> tuple[list[int], int]:
+    """Where each token starts, judged by the `context` tokens before it, and the length of all."""
+
+    def length(begin: int, end: int) -> int:
+        # a character whose bytes are not complete yet is read as a replacement: its tokens start together
+        return len(backend.decode(list(ids[begin:end]), skip_special_tokens=False).rstrip(REPLACEMENT))
+
+    starts, total = [], 0
     for place in range(len(ids)):
-        # a character whose bytes are not complete yet ends in a replacement mark: its tokens start together
-        before = backend.decode(list(ids[:place]), skip_special_tokens=False).rstrip("\N{REPLACEMENT CHARACTER}")
-        last = max(last, min(len(before), len(text)))
-        starts.append(last)
-    return text, starts
+        begin = max(0, place - context)
+        starts.append(total)
+        total += max(length(begin, place + 1) - length(begin, place), 0)
+    return starts, total
 
 
 def _tensor(file: Path, name: str) -> Any:

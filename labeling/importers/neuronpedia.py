@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,7 @@ import polars as pl
 from labeling.activation_table import ACTIVATIONS, DOCUMENTS, FEATURES, TOKENS, TableCard, TableWriter
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import text_id
-from labeling.importers import RowBuffer, plain_runs
+from labeling.importers import RowBuffer, plain_runs, trimmed
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 SPECIAL = frozenset(
@@ -191,10 +192,9 @@ def _add(
     if name not in known:
         known.add(name)
         buffers[DOCUMENTS.name].add((name, text))
-        start = 0
-        for position, token in enumerate(tokens):
+        starts = [0, *accumulate(len(token) for token in tokens[:-1])]
+        for position, (token, start) in enumerate(zip(tokens, trimmed(text, starts), strict=True)):
             buffers[TOKENS.name].add((name, position, token, start))
-            start += len(token)
     for position, value in enumerate(values):
         if value > 0:
             buffers[ACTIVATIONS.name].add((feature, name, position, value))

@@ -22,6 +22,8 @@ from labeling.types import IntArray
 
 MOST_EXAMPLES = 6
 DOCUMENTS_AT_ONCE = 4_096
+LARGEST_FEATURE = 2**31 - 1
+"""What 32 bits hold."""
 
 
 @dataclass
@@ -134,7 +136,7 @@ def check_token_order(
         position, start = frame["position"].to_numpy(), frame["start"].to_numpy()
         back = np.zeros(len(frame), dtype=np.bool_)
         back[1:] = (np.diff(start) < 0) & (np.diff(document) == 0)
-        complaints.note("whose start lies before that of the token before", frame, here & back)
+        complaints.note("whose start lies before that of the token before", frame, back)
         wrong = "with a position that is missing, repeated or negative (a document's tokens are 0, 1, 2, ...)"
         complaints.note(wrong, frame, here & (position != expected))
     complaints.stop()
@@ -154,6 +156,7 @@ def note_bad_activations(
     complaints.note("with a negative position", frame, position < 0)
     complaints.note("with a position beyond the tokens of the document", frame, known & (position >= size))
     complaints.note("with a negative feature", frame, feature < 0)
+    complaints.note(f"with a feature above {LARGEST_FEATURE:,}", frame, feature > LARGEST_FEATURE)
     if n_features is not None:
         wrong = f"of a feature that is not known (directions and names are of features 0 to {n_features - 1})"
         complaints.note(wrong, frame, feature >= n_features)

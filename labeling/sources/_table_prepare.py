@@ -18,7 +18,7 @@ import polars as pl
 from safetensors import SafetensorError, safe_open
 
 from labeling.activation_table import ACTIVATIONS, DIRECTIONS, DOCUMENTS, FEATURES, TOKENS, FileForm
-from labeling.errors import FeatlasError
+from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources._table_checks import (
     Complaints,
@@ -101,10 +101,11 @@ class Prepared:
 def prepare(folder: Path, place: Path, say: Say) -> Prepared:
     """Look through a table, unless that is done already. `place` holds what is kept of all tables of a workspace.
 
-    Raise FeatlasError that counts the rows that can't be right, with an example of each kind; nothing is kept then.
+    Raise UsageError when there is no such folder, and FeatlasError that counts the rows that can't be right, with an
+    example of each kind; nothing is kept then.
     """
     if not folder.is_dir():
-        raise FeatlasError(f"There is no activation table at {folder}. Set `path` to a folder with documents.parquet.")
+        raise UsageError(f"There is no activation table at {folder}. Set `path` to a folder with documents.parquet.")
     kept = place / identify("table", folder=str(folder))
     signature = _signature(folder)
     known = _read_facts(kept)

@@ -155,6 +155,7 @@ def test_a_table_alone_is_sampled_labeled_scored_clustered_and_reported(tmp_path
     named = "SELECT name FROM labels JOIN feature_names USING (sample_id, feature) ORDER BY feature LIMIT 2"
     assert run.ask(named)["name"].to_list() == ["neuron 0", "neuron 1"]
     assert list((run.workspace / "reports").rglob("*.html"))
+    assert featlas("doctor", "--workspace", run.workspace).code == 0
     again = run.featlas("run", "--scorer", "pattern")
     assert (again.code, "looking through" in again.err) == (0, False)
 

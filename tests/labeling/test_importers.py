@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from labeling import importers
 from labeling.activation_table import read_card
 from labeling.errors import FeatlasError, UsageError
-from labeling.importers import delphi, neuronpedia, plain_runs
+from labeling.importers import delphi, neuronpedia, plain_runs, trimmed
 from labeling.registry import create, names
 
 TEXTS = ["the café by the sea was cold", "the sea was the café"]
@@ -94,7 +94,7 @@ def test_delphis_cache_becomes_a_table_with_the_same_activations(
         ids = tokenizer.convert_tokens_to_ids(tokens["token"].to_list())
         again = tokenizer(text, return_offsets_mapping=True)
         if again["input_ids"] == ids:  # a cut character is read back as other tokens
-            assert tokens["start"].to_list() == [start for start, _ in again["offset_mapping"]]
+            assert tokens["start"].to_list() == trimmed(text, [start for start, _ in again["offset_mapping"]])
     rows = (
         table["activations"].sort("feature", "document_id").select("feature", "document_id", "position", "activation")
     )
@@ -115,9 +115,27 @@ def test_tokens_that_part_a_character_start_together(tokenizer: PreTrainedTokeni
     assert text == TEXTS[0]
     place = starts.index(7)
     assert text[7] == "é"
-    assert starts[place : place + 3] == [7, 7, 8]
+    assert starts[place : place + 3] == [7, 7, 9]  # the last is a word after a space
     cut, starts = delphi.decode(tokenizer.backend_tokenizer, ids[: place + 1])
     assert (cut[:7], starts[-1]) == ("the caf", 7)
+    letters = tokenizer.convert_tokens_to_ids(["s", "e", "a", "Ġ", "w"])  # not how the tokenizer would cut it
+    assert delphi.decode(tokenizer.backend_tokenizer, letters) == ("sea w", [0, 1, 2, 3, 4])
+    letters = [*letters, *ids[1:3], *ids] * 5  # longer than what is looked back at
+    text, starts = delphi.decode(tokenizer.backend_tokenizer, letters)
+    assert [text[start] for start in starts] == [text[start] for start in exact_starts(tokenizer, letters)]
+    assert starts == exact_starts(tokenizer, letters)
+
+
+def exact_starts(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[int]:
+    """By the text of every longer beginning."""
+    backend = tokenizer.backend_tokenizer
+    lengths = [len(backend.decode(ids[:end]).rstrip(delphi.REPLACEMENT)) for end in range(len(ids))]
+    return trimmed(backend.decode(ids), lengths)
+
+
+def test_starts_are_moved_past_white_space_unless_it_is_all_there_is() -> None:
+    assert trimmed("the red \n sea", [0, 3, 7, 9]) == [0, 4, 7, 10]
+    assert trimmed("", []) == []
 
 
 def test_a_cache_that_cannot_be_read_is_refused(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -173,7 +191,7 @@ def test_neuronpedias_records_become_texts_that_features_share(tmp_path: Path) -
     text_of = dict(table["documents"].iter_rows())
     assert sorted(text_of.values()) == ["new", "the red sea"]
     tokens = table["tokens"].filter(pl.col("document_id") == next(n for n, t in text_of.items() if t != "new"))
-    assert tokens.select("position", "token", "start").rows() == [(0, "the", 0), (1, " red", 3), (2, " sea", 7)]
+    assert tokens.select("position", "token", "start").rows() == [(0, "the", 0), (1, " red", 4), (2, " sea", 8)]
     rows = [(f, text_of[d], p, a) for f, d, p, a in table["activations"].iter_rows()]
     assert sorted(rows) == [(1, "new", 0, 4.0), (1, "the red sea", 2, 1.0), (3, "the red sea", 1, 2.5)]
     assert table["features"].rows() == [(0, None), (1, None), (2, None), (3, "red things"), (4, "nothing")]

@@ -252,6 +252,7 @@ WRONG = {
     "infinite": ("activations", (9, "d1", 2, float("inf")), ["no finite number", "activation inf"]),
     "negative": ("activations", (9, "d1", 2, -1.0), ["1 with a negative activation", "activation -1.0"]),
     "negative feature": ("activations", (-2, "d1", 2, 1.0), ["1 with a negative feature", "feature -2"]),
+    "huge feature": ("activations", (2**31, "d1", 2, 1.0), ["1 with a feature above 2,147,483,647", "2147483648"]),
     "nothing": ("activations", (None, "d1", 2, 1.0), ["1 without a value for feature"]),
     "start outside": ("tokens", ("d1", 8, "x", 1000), ["1 with a start that lies outside", "start 1000"]),
     "start goes back": ("tokens", ("d1", 8, "x", 0), ["1 whose start lies before", "start 0"]),
