@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -127,12 +128,17 @@ class TableWriter:
             for form in (DOCUMENTS, TOKENS, ACTIVATIONS):
                 if form.name not in self._files:
                     self.write(form, form.schema.to_frame())
-        for file in self._files.values():
-            file.close()
         if kind is not None:
+            with suppress(OSError):  # closing writes, and the disk may be what is wrong
+                self._close()
             shutil.rmtree(self._partial, ignore_errors=True)
             return
+        self._close()
         if self._card is not None:
             said = {key: value for key, value in asdict(self._card).items() if value is not None}
             (self._partial / CARD).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
         self._partial.rename(self._folder)
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
