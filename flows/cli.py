@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
     "batches": ("flows.commands.batches", "List, collect or cancel what was asked of language models in batches."),
     "doctor": ("flows.commands.inspect", "Check that everything in the workspace fits together."),
+    "import-table": (
+        "flows.commands.import_table",
+        "Turn activations of delphi or Neuronpedia into an activation table.",
+    ),
     "train-dictionary": ("flows.commands.setup", "Train a TopK dictionary on a model's activations."),
     "fake-provider": ("flows.commands.fake_provider", "Serve a language model's APIs here, to try without a key."),
     "bench": ("flows.commands.bench", "Measure what the documentation promises."),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from labeling import sources
 from labeling.allocator import give_back_freed_memory
 from labeling.config import Config, FeatureSetConfig
 from labeling.registry import create
-from labeling.sources import FeatureSource
+from labeling.sources import FeatureSource, Unprepared
+from labeling.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,32 @@ def group_feature_sets(config: Config, *, threads: int) -> list[SourceGroup]:
     return [SourceGroup(tuple(members), config.max_tokens(members[0]), threads) for members in groups.values()]
 
 
-def open_source(group: SourceGroup) -> FeatureSource:
-    """The source of a group. Models are loaded once a process, however many shards ask."""
-    return _open(replace(group, max_tokens=0))
+def open_source(
+    group: SourceGroup, workspace: Workspace, *, say: Callable[[str], None] = lambda _: None
+) -> FeatureSource:
+    """The source of a group. Models are loaded once a process, however many shards ask.
+
+    `say` is told what takes long before the first activation is read.
+    """
+    key = (replace(group, max_tokens=0), workspace)
+    if key not in _opened:
+        _opened.clear()  # one at a time: models are large
+        _opened[key] = _open(group, workspace, say)
+    return _opened[key]
 
 
 def close_sources() -> None:
     """Let go of models that no stage after sampling needs."""
-    _open.cache_clear()
+    _opened.clear()
     give_back_freed_memory()
 
 
-@lru_cache(maxsize=1)
-def _open(group: SourceGroup) -> FeatureSource:
+_opened: dict[tuple[SourceGroup, Workspace], FeatureSource] = {}
+
+
+def _open(group: SourceGroup, workspace: Workspace, say: Callable[[str], None]) -> FeatureSource:
     first = group.feature_sets[0]
-    source: FeatureSource = create(
+    source: FeatureSource | Unprepared = create(
         sources, first.source, kind="feature source", feature_sets=group.feature_sets, threads=group.threads
     )
-    return source
+    return source.prepare(workspace.tables, say=say) if isinstance(source, Unprepared) else source

@@ -38,7 +38,7 @@ class FeatureSetConfig:
     """One [[features]] section: a dictionary at one place of one model, or a table of activations."""
 
     name: str = _key("how tables call it; made from model, hook and dictionary when left out", "", hint="minilm-l2")
-    source: Literal["torch", "table"] = _key("how activations are made: torch runs a model", "torch")
+    source: Literal["torch", "table"] = _key('"torch" runs a model; "table" reads activations from files', "torch")
     model: str | None = _key("folder or hub id", example="embedded/minilm")
     hook: str | None = _key("module or TransformerLens name that is read", example="encoder.layer.2")
     dictionary: str | None = _key(
@@ -46,7 +46,7 @@ class FeatureSetConfig:
         example="embedded/minilm-l2-2048",
     )
     format: str | None = _key("format of its files; left out: what they look like", hint="sae_lens")
-    path: str | None = _key('folder of the table, when source = "table"', hint="activations/")
+    path: str | None = _key('folder of the table, when source = "table"; no corpus is read then', hint="activations/")
     device: str = _key('"auto", "cpu", "cuda", "cuda:1", "mps"', "auto")
     dtype: Literal["float32", "bfloat16", "float16"] = _key("numbers the model computes with", "float32")
     prepend_bos: bool | None = _key("start sequences with BOS; left out: as the dictionary was trained", hint=True)

@@ -75,8 +75,10 @@ def contains_top_token(incidence: sparse.csr_matrix, tokens: IntArray, *, silent
 def activity(maxima: WindowMaxima, *, features: IntArray, window: IntArray) -> FloatArray:
     """Largest activation of each feature in each window, 0 where silent: [f, m]. Both lists ascend."""
     dense = np.zeros((len(features), len(window)), dtype=np.float32)
+    if not dense.size:  # without directions a feature has no neighbors
+        return dense
     row = np.searchsorted(features, maxima.feature).clip(max=len(features) - 1)
-    column = np.searchsorted(window, maxima.window).clip(max=max(len(window) - 1, 0))
+    column = np.searchsorted(window, maxima.window).clip(max=len(window) - 1)
     here = (features[row] == maxima.feature) & (window[column] == maxima.window)
     dense[row[here], column[here]] = maxima.value[here]
     return dense

@@ -48,6 +48,11 @@ class Workspace:
         return self.root / "sampler"
 
     @property
+    def tables(self) -> Path:
+        """What is kept of activation tables: checked, and sorted where they were not."""
+        return self.sampler / "tables"
+
+    @property
     def vectors(self) -> Path:
         """Folder of decoder directions and label embeddings."""
         return self.root / "vectors"

@@ -16,6 +16,7 @@ import flows.benches
 import labeling.corpora
 import labeling.dictionaries
 import labeling.explainers
+import labeling.importers
 import labeling.llm
 import labeling.sources
 from evals.scorers.detection import SYSTEM
@@ -38,6 +39,7 @@ VARIANTS: tuple[ModuleType, ...] = (
     labeling.corpora,
     labeling.sources,
     labeling.dictionaries,
+    labeling.importers,
     flows.benches,
 )
 COMING = {ROOT / "docs" / "images" / "report.png"}

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from labeling.types import (
     Windows,
 )
 from labeling.windows import cut_windows, load_windows
+from labeling.workspace import Workspace
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 JUDGED = 50
@@ -121,7 +123,7 @@ def _frequent_words(windows: Windows, at_least: int) -> set[str]:
 
 def _read_windows(corpus: str | None, tokens: int, seed: int) -> tuple[Windows, Windows]:
     config = demo_config(environment={}, overrides={})
-    source = open_source(group_feature_sets(config, threads=1)[0])
+    source = open_source(group_feature_sets(config, threads=1)[0], Workspace(Path()))  # which a model does not use
     name = "embedded" if corpus is None else "files"
     read, size = [], 0
     for documents in _blocks(create(corpora, name, kind="corpus", path=corpus).documents()):

@@ -17,7 +17,7 @@ from labeling.corpora._duplicates import DuplicateFilter, without_duplicates
 from labeling.errors import FeatlasError
 from labeling.identity import identify
 from labeling.registry import create
-from labeling.sources import FeatureSource
+from labeling.sources import BringsCorpus, FeatureSource
 from labeling.types import SPLITS, Document, Split, TokenizedDocument
 from labeling.windows import count_tokens, cut_windows, split_of
 
@@ -45,7 +45,7 @@ def prepare_corpus(session: Session, source: FeatureSource, *, max_tokens: int) 
 
     Raise FeatlasError when the corpus is empty or too small to give every split a window.
     """
-    corpus = _open_corpus(session)
+    corpus = _open_corpus(session, source)
     corpus_id = _corpus_id(session, corpus, source, max_tokens)
     if not session.store.shard_done("corpus", corpus_id, 0):
         _write_corpus(session, corpus, source, corpus_id=corpus_id, max_tokens=max_tokens)
@@ -54,12 +54,14 @@ def prepare_corpus(session: Session, source: FeatureSource, *, max_tokens: int) 
 
 def find_corpus(session: Session, source: FeatureSource, *, max_tokens: int) -> PreparedCorpus | None:
     """The corpus if it is prepared already, else None."""
-    corpus = _open_corpus(session)
+    corpus = _open_corpus(session, source)
     corpus_id = _corpus_id(session, corpus, source, max_tokens)
     return _read_back(session, corpus_id, corpus.name) if session.store.shard_done("corpus", corpus_id, 0) else None
 
 
-def _open_corpus(session: Session) -> Corpus:
+def _open_corpus(session: Session, source: FeatureSource) -> Corpus:
+    if isinstance(source, BringsCorpus):
+        return source.own_corpus
     corpus: Corpus = create(corpora, session.config.corpus.source, kind="corpus", **session.config.corpus.place)
     return corpus
 
@@ -107,6 +109,8 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
         if sum(len(d.token_ids) for d in pending) >= settings.shard_tokens:
             flush()
         if n_tokens >= max_tokens:
+            if isinstance(source, BringsCorpus):  # it was made to be read whole
+                session.progress.say(f"{corpus.name}: read up to max_tokens = {max_tokens:,}; raise it to read more")
             break
         session.progress.advance("read corpus", done=n_tokens, total=max_tokens, unit="tokens")
     flush()
@@ -115,7 +119,7 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
     if not n_windows:
         raise FeatlasError(
             f"The corpus {corpus.name} has no text to sample: {len(documents)} documents, none of at least "
-            f"{settings.window // 2} tokens. Point [corpus] path at text files with more text."
+            f"{settings.window // 2} tokens. Give it longer documents, or set a smaller [sample] window."
         )
     _say_short(session, documents)
     session.store.save("documents", pl.DataFrame(documents))

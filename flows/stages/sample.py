@@ -26,7 +26,7 @@ from labeling.errors import FeatlasError
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
 from labeling.sampler import SamplerState, empty_state, merge, update
-from labeling.sources import FeatureSetInfo
+from labeling.sources import FeatureSetInfo, NamesFeatures
 from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, TAU_SHARE
 from labeling.workspace import Workspace
@@ -75,7 +75,7 @@ def find_samples(session: Session) -> list[Sample]:
     groups = group_feature_sets(session.config, threads=1)
     found: list[Sample] = []
     for group in groups:
-        source = open_source(group)
+        source = open_source(group, session.workspace, say=session.progress.say)
         corpus = find_corpus(session, source, max_tokens=group.max_tokens)
         if corpus is not None:
             samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
@@ -85,7 +85,8 @@ def find_samples(session: Session) -> list[Sample]:
 
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
-    source, settings = open_source(group), session.config.sample
+    source = open_source(group, session.workspace, say=session.progress.say)
+    settings = session.config.sample
     for info in source.feature_sets:
         _check_selections(session, info)
     corpus = prepare_corpus(session, source, max_tokens=group.max_tokens)
@@ -120,8 +121,15 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         session.progress.advance(f"sample {name}", done=done, total=corpus.n_shards, unit="shards")
     for index, sample in enumerate(samples):
         if sample.sample_id in open_ids:
+            if isinstance(source, NamesFeatures):
+                _save_names(session, sample, source.feature_names())
             _finish_sample(session, sample, source.directions(index))
     return samples
+
+
+def _save_names(session: Session, sample: Sample, names: pl.DataFrame) -> None:
+    if len(names):
+        session.store.save("feature_names", names.with_columns(pl.lit(sample.sample_id).alias("sample_id")))
 
 
 def _check_selections(session: Session, info: FeatureSetInfo) -> None:
@@ -152,7 +160,8 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
 def sample_shard(job: SampleShard) -> float:
     """Run the model over one shard of documents; write sampler states and codes. Return wall seconds."""
     started = time.perf_counter()
-    workspace, source = Workspace(job.root), open_source(job.group)
+    workspace = Workspace(job.root)
+    source = open_source(job.group, workspace)
     windows = pl.read_parquet(evidence.shard_file(workspace, "windows", job.corpus_id, job.shard))
     first = int(windows["window_id"][0])
     split = torch.from_numpy(windows["split"].replace_strict(list(SPLITS), range(len(SPLITS))).to_numpy().copy())

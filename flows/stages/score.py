@@ -37,6 +37,7 @@ CALIBRATION_FEATURES = 5000
 def score_all(session: Session, samples: Sequence[Sample]) -> None:
     """Score the labels of every explainer of the config with every scorer, controls included."""
     config = session.config
+    samples = [sample for sample in samples if _silence_is_known(session, sample)]
     work: list[tuple[Judging, Scorer]] = []
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
@@ -62,6 +63,16 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     for judging, scorer in work:
         if answered or scorer.model is None:
             _score_sample(session, judging, scorer)
+
+
+def _silence_is_known(session: Session, sample: Sample) -> bool:
+    """Whether windows without an activation are known to have none; without that every score would be a guess."""
+    if sample.feature_set.extent == "all":
+        return True
+    session.progress.say(
+        f"score {sample.feature_set.name}: skipped. Only each feature's strongest texts are known, not where it is silent"
+    )
+    return False
 
 
 def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[JudgeShard]:
