@@ -242,7 +242,7 @@ def test_the_bench_says_whether_memory_grows_with_the_table() -> None:
     assert all(row.value is not None and row.value > 0.5 for row in rows)
     assert rows[2].target == "<= 1.03"
     with pytest.raises(UsageError, match="--workspace"):
-        create_bench(workspace=Path("w"))
+        create_bench(options=BenchOptions(workspace=Path("w")))
 
 
 def test_a_wrong_table_ends_the_run_before_anything_is_written(tmp_path: Path) -> None:
