@@ -119,6 +119,9 @@ def answers_at_hand(
     models = sorted({model for model in (config.label.model, config.score.model) if model is not None})
     if batches is None or (settings.mode != "batch" and not batches.under_way(models)):
         return 0
+    if settings.mode != "batch" and settings.wait:  # what is not in a batch the jobs will ask themselves
+        _wait(batches, models, progress, stage)
+        return 0
     batches.look(models)
     while missing := sum(ask(job) for job in jobs()):
         new = batches.submit()
@@ -127,15 +130,20 @@ def answers_at_hand(
         if batches.desk.held_back is not None:
             progress.say(f"{stage}: {batches.desk.held_back}")
         if settings.wait:
-            total = sum(row.n_requests for row in batches.under_way(models))
-            for model in models:
-                batches.desk.wait(model, lambda left, total=total: _say_left(progress, stage, left, total))  # type: ignore[misc]
+            _wait(batches, models, progress, stage)
         if batches.desk.budget_reached is not None:
             raise batches.desk.budget_reached
         if not settings.wait:
             progress.say(f"{stage}: {missing:,} answers are not there yet; the same command collects them later")
             return missing
     return 0
+
+
+def _wait(batches: RunBatches, models: Sequence[str], progress: Progress, stage: str) -> None:
+    """Read all batches of the models as they end."""
+    total = sum(row.n_requests for row in batches.under_way(models))
+    for model in models:
+        batches.desk.wait(model, lambda left: _say_left(progress, stage, left, total))
 
 
 def _in_words(rows: Sequence[BatchRow]) -> str:

@@ -28,7 +28,7 @@ from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
 
 REQUESTS_PER_SHARD = 256
-"""At least, in all stages: shards hold that many features."""
+"""About as many as the features of a shard; judges are asked more of each."""
 SPARE_SHARDS = 4
 """Under way besides those that fill the places: they have a slow answer left to wait for, or are being rendered."""
 
@@ -106,7 +106,8 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
         asking = _Asking(model, ledger, check)
         first = asking.ask(requests, retry_failed=False)
         seconds = _second_questions(requests, first)
-        # The first question is never sent again: what is asked again on demand is the last one.
+        # The first question is not sent again: what is asked again on demand is the last one. (Two shards that ask the
+        # same question at the same time are the exception: one may reject the answer before the other looks.)
         again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
         return _join(requests, first, seconds, again, asking, table)
 

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from itertools import islice
 
-from flows.shards import Job, Result, run_serially
+from flows.shards import Job, Result
 from labeling.errors import FeatlasError
 from labeling.llm._background import Together
 
@@ -22,36 +22,40 @@ def run_overlapping(
     """Yield each job with its result when it is finished, whichever comes first. Jobs see the caller's context variables.
 
     Raise what a job raised: at once, with the requests of the others given up; or, when a user can mend it
-    (FeatlasError), after those under way have ended, because what they asked is paid for.
+    (FeatlasError), after those under way have ended and were yielded, because what they asked is paid for.
     """
     if at_once < 2 or len(jobs) < 2:
-        yield from run_serially(work, jobs, name="")  # which an interrupt stops at once, whatever it does
+        for job in jobs:  # which an interrupt stops at once, whatever it does
+            yield job, work(job)
         return
-    together = Together()
+    together, stopped = Together(), list[FeatlasError]()
 
     def run(job: Job) -> Result:
         with together.joined():
             return work(job)
 
-    def start(some: Iterator[Job]) -> dict[Future[Result], Job]:
-        return {threads.submit(copy_context().run, run, job): job for job in some}
-
     with ThreadPoolExecutor(at_once, thread_name_prefix="featlas-shard") as threads:
-        waiting = iter(jobs)
-        under_way = start(islice(waiting, at_once))
+        waiting, under_way = iter(jobs), dict[Future[Result], Job]()
         try:
-            while under_way:
+            while True:
+                room = 0 if stopped else at_once - len(under_way)
+                for job in islice(waiting, room):
+                    under_way[threads.submit(copy_context().run, run, job)] = job
+                if not under_way:
+                    break
                 for future in _finished(under_way):
+                    job = under_way.pop(future)
                     try:
                         result = future.result()
-                    except FeatlasError:
-                        wait(under_way)
-                        raise
-                    yield under_way.pop(future), result
-                    under_way |= start(islice(waiting, 1))
+                    except FeatlasError as error:
+                        stopped.append(error)
+                    else:
+                        yield job, result
         except BaseException:
             together.give_up()
             raise
+    if stopped:
+        raise stopped[0]
 
 
 def _finished(under_way: dict[Future[Result], Job]) -> list[Future[Result]]:

@@ -55,17 +55,18 @@ def run_as_tasks(
         yield from run_serially(work, jobs, name=name)
         return
 
-    def run(numbered: tuple[int, Job]) -> State[Any]:
+    def run(numbered: tuple[int, Job]) -> Any:
         position, job = numbered
         number = getattr(job, "shard", position)
         # quote: Prefect would walk through everything in the job in search of other tasks' results
-        return run_shard(work, quote(job), name=name, shard=number, return_state=True)
-
-    crashed: list[BaseException] = []
-    for (_, job), state in run_overlapping(run, list(enumerate(jobs)), at_once=overlap):
+        state: State[Any] = run_shard(work, quote(job), name=name, shard=number, return_state=True)
         result = state.result(raise_on_failure=False)
         if isinstance(result, FeatlasError):
-            raise result
+            raise result  # here, so that the other shards end in peace
+        return result
+
+    crashed: list[BaseException] = []
+    for (_, job), result in run_overlapping(run, list(enumerate(jobs)), at_once=overlap):
         if isinstance(result, BaseException):
             crashed.append(result)
         else:

@@ -7,6 +7,7 @@ aside, it is claimed, then it is sent. So no more are claimed at any time than t
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ WORKERS = 64
 
 _SLOTS: WeakKeyDictionary[LanguageModel, Slots] = WeakKeyDictionary()
 """Of each model, for all ledgers in front of it: shards that run at the same time have one each."""
+_SHARING = threading.Lock()
 
 
 class LedgerModel:
@@ -40,6 +42,7 @@ class LedgerModel:
         self._budget = budget
         self.max_in_flight = inner.max_in_flight if isinstance(inner, ConnectedModel) else WORKERS
         self._slots = _slots_of(inner, self.max_in_flight)
+        self._rank = self._slots.new_rank()  # one for second questions, too: they come before those of later shards
         self.reused = 0
         """Distinct requests that were answered already."""
         self.sent = 0
@@ -51,14 +54,20 @@ class LedgerModel:
         return await run_in_background(self._complete(requests))  # where the slots are
 
     async def _complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
-        ahead, call = _Ahead(self._ledger, requests), self._slots.new_call()
+        ahead, stopped = _Ahead(self._ledger, requests), list[FeatlasError]()
 
         async def answer(index: int) -> LLMResult:
             key, request, stored = ahead.take(index)
             if stored is not None:
                 return stored
-            async with self._slots.one(call):
-                return await self._answer(key, request)
+            async with self._slots.one(self._rank):
+                if stopped:  # while this one waited for its place
+                    raise stopped[0]
+                try:
+                    return await self._answer(key, request)
+                except FeatlasError as error:
+                    stopped.append(error)
+                    raise
 
         try:
             async with self.connected():
@@ -108,9 +117,8 @@ class LedgerModel:
 
 
 def _slots_of(model: LanguageModel, count: int) -> Slots:
-    if model not in _SLOTS:
-        _SLOTS[model] = Slots(count)
-    return _SLOTS[model]
+    with _SHARING:  # shards start together, each in its thread
+        return _SLOTS.setdefault(model, Slots(count))
 
 
 class _Ahead:

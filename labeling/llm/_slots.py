@@ -1,6 +1,6 @@
-"""Places for requests under way, shared by calls that run at the same time: the earliest call goes first.
+"""Places for requests under way, shared by shards that ask at the same time: the earliest goes first.
 
-So the calls of several shards end one after the other, and the next one fills up what an ending one leaves free. Given
+So the shards end one after the other, and the next one fills up what an ending one leaves free. Given
 out in turn instead, all of them would end, and leave the provider idle, together.
 """
 
@@ -19,28 +19,28 @@ class Slots:
     def __init__(self, count: int) -> None:
         self._free = count
         self._arrivals = itertools.count()
-        self._calls = itertools.count()
+        self._ranks = itertools.count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
-    def new_call(self) -> int:
-        """The rank of a call; it comes before those that are made later."""
-        return next(self._calls)
+    def new_rank(self) -> int:
+        """The rank of one who asks; it comes before those that are given later."""
+        return next(self._ranks)
 
     @asynccontextmanager
-    async def one(self, call: int) -> AsyncIterator[None]:
-        """Hold a place for a request of a call, as soon as no earlier call wants it."""
-        await self._take(call)
+    async def one(self, rank: int) -> AsyncIterator[None]:
+        """Hold a place for a request of a rank, as soon as nobody of an earlier one wants it."""
+        await self._take(rank)
         try:
             yield
         finally:
             self._give_back()
 
-    async def _take(self, call: int) -> None:
+    async def _take(self, rank: int) -> None:
         if self._free and not self._waiting:
             self._free -= 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (call, next(self._arrivals), place))
+        heapq.heappush(self._waiting, (rank, next(self._arrivals), place))
         try:
             await place
         except asyncio.CancelledError:

@@ -191,6 +191,7 @@ def tables(workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
         ("crash", [[0, 0], [2, 4]], "ValueError", [1, 2, 1]),
         ("mend", [[0, 0]], "FeatlasError", [1, 1]),
         ("overlap", [[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
+        ("mend-overlap", [[0, 0]], "FeatlasError", [1, 1]),
     ],
 )
 def test_shards_are_task_runs_and_a_failed_one_loses_no_other(

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from labeling.errors import FeatlasError
 from labeling.ledger import Ledger
 from labeling.ledger_model import LedgerModel
 from labeling.llm import ask
@@ -18,17 +21,17 @@ from tests.labeling.llm_builders import request
 def test_earlier_calls_come_first_and_equal_ones_in_turn() -> None:
     async def order() -> list[str]:
         slots, seen = Slots(1), list[str]()
-        first, second = slots.new_call(), slots.new_call()
+        first, second = slots.new_rank(), slots.new_rank()
 
-        async def hold(call: int, name: str) -> None:
-            async with slots.one(call):
+        async def hold(rank: int, name: str) -> None:
+            async with slots.one(rank):
                 seen.append(name)
                 await asyncio.sleep(0)
 
         async with slots.one(second):
             held = [
-                asyncio.create_task(hold(call, name))
-                for call, name in ((second, "b1"), (first, "a1"), (second, "b2"), (first, "a2"))
+                asyncio.create_task(hold(rank, name))
+                for rank, name in ((second, "b1"), (first, "a1"), (second, "b2"), (first, "a2"))
             ]
             await asyncio.sleep(0)
         await asyncio.gather(*held)
@@ -40,13 +43,13 @@ def test_earlier_calls_come_first_and_equal_ones_in_turn() -> None:
 def test_places_of_those_who_left_are_given_on() -> None:
     async def leave() -> None:
         slots = Slots(1)
-        call = slots.new_call()
+        rank = slots.new_rank()
 
         async def hold() -> None:
-            async with slots.one(call):
+            async with slots.one(rank):
                 pass
 
-        async with slots.one(call):
+        async with slots.one(rank):
             waiting, given = asyncio.create_task(hold()), asyncio.create_task(hold())
             await asyncio.sleep(0)
             waiting.cancel()
@@ -93,3 +96,59 @@ def test_no_more_requests_count_as_sent_than_may_be_under_way(tmp_path: Path) ->
 
         assert list(threads.map(shard, range(4))) == [12] * 4
     assert inner.most_sent == 3
+
+
+def test_second_questions_come_before_the_first_ones_of_later_shards(tmp_path: Path) -> None:
+    class Noting:
+        """Takes eight requests at once, and notes them in order."""
+
+        max_in_flight = 8
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        async def complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
+            self.seen += [one.user for one in requests]
+            await asyncio.sleep(0.02)
+            return [Completion(one.user, "stop", 1, 0, 1, 0.1) for one in requests]
+
+        def connected(self) -> Connected:
+            return Connected()
+
+    async def shards(ledger: Ledger, inner: Noting) -> None:
+        early, late = LedgerModel(inner, ledger), LedgerModel(inner, ledger)
+
+        async def twice(model: LedgerModel, name: str) -> None:
+            await model.complete([request(f"{name}{number}") for number in range(32)])
+            await model.complete([request(f"{name} again")])
+
+        await asyncio.gather(twice(early, "a"), twice(late, "b"))
+
+    inner = Noting()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        asyncio.run(shards(ledger, inner))
+    of_late_before = [asked for asked in inner.seen[: inner.seen.index("a again")] if asked.startswith("b")]
+    assert len(of_late_before) < 24  # places that early ones leave free between two requests, and at their end
+
+
+def test_whoever_waits_for_a_place_when_the_run_is_stopped_sends_nothing(tmp_path: Path) -> None:
+    class Broken:
+        max_in_flight = 1
+        asked = 0
+
+        async def complete(self, requests: Sequence[LLMRequest]) -> list[LLMResult]:
+            self.asked += 1
+            await asyncio.sleep(0.01)
+            raise FeatlasError("no credit")
+
+        def connected(self) -> Connected:
+            return Connected()
+
+    broken = Broken()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        model = LedgerModel(broken, ledger)
+        model.max_in_flight = 4  # workers that wait behind the one place
+        with pytest.raises(FeatlasError, match="no credit"):
+            ask(model, [request(f"{number}") for number in range(8)])
+        assert ledger.summary().pending == 8
+    assert broken.asked == 1
