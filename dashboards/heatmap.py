@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dashboards.text import shorten, visible
+from labeling.windows import token_of_character
 
 LONGEST_PIECE = 160
 """Characters of one token that are shown; some tokens of generated text are thousands long."""
@@ -49,7 +50,10 @@ def words(
     `activations` are the raw values at the token `positions`; `largest` is the raw activation of the darkest shade.
     Characters between tokens are kept. Neighboring silent words are joined.
     """
-    active = dict(zip(positions, activations, strict=True))
+    active: dict[int, float] = {}
+    for position, value in zip(positions, activations, strict=True):
+        holder = token_of_character(starts, ends, position)
+        active[holder] = max(value, active.get(holder, value))
     pieces = _pieces(text, starts, ends, active, largest)
     return tuple(_join_silent(_words(pieces)))
 

@@ -313,7 +313,8 @@ def request_cost(reader: Reader) -> pl.DataFrame:
         SELECT purpose, model, count(*) AS requests, count(*) FILTER (state = 'failed') AS failed,
                sum(input_tokens)::BIGINT AS input_tokens, sum(cached_input_tokens)::BIGINT AS cached_input_tokens,
                sum(output_tokens)::BIGINT AS output_tokens, sum(cost_usd) AS cost_usd,
-               count(*) FILTER (cost_usd IS NULL) AS unpriced
+               count(*) FILTER (latency_seconds IS NOT NULL AND input_tokens IS NULL) AS uncounted,
+               count(*) FILTER (latency_seconds IS NOT NULL AND cost_usd IS NULL) AS unpriced
         FROM llm_requests GROUP BY ALL ORDER BY purpose, model
         """
     )

@@ -54,10 +54,10 @@ def weighted_correlation(rates: Rates, base: Float) -> Float:
     """Pearson correlation of grade and firing over all windows; NaN for constant grades."""
     mean = base * rates.mean1 + (1 - base) * rates.mean0
     variance = base * rates.square1 + (1 - base) * rates.square0 - mean**2
+    variance = np.where(variance > 1e-10, variance, np.nan)  # that of equal grades is 0 up to rounding
     with np.errstate(invalid="ignore", divide="ignore"):
         value: Float = (rates.mean1 - rates.mean0) * np.sqrt(base * (1 - base) / variance)
-    # The variance of equal grades is 0 up to rounding.
-    return np.where(variance > 1e-10, np.clip(value, -1, 1), np.nan)
+    return np.clip(value, -1, 1)
 
 
 CORPUS_METRICS: dict[str, Callable[[Rates, Float], Float]] = {

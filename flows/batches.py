@@ -124,6 +124,8 @@ def answers_at_hand(
         new = batches.submit()
         if new:
             progress.say(f"{stage}: submitted {_in_words(new)}")
+        if batches.desk.held_back is not None:
+            progress.say(f"{stage}: {batches.desk.held_back}")
         if settings.wait:
             total = sum(row.n_requests for row in batches.under_way(models))
             for model in models:

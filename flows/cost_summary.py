@@ -55,6 +55,8 @@ class UnitCost:
     """For these, at the same price."""
 
     def as_text(self) -> str:
+        if not self.n:
+            return f"{self.feature_set}, {self.name} ({self.model}): no {self.what} so far"
         each = "cost not known" if self.usd_each is None else f"${self.usd_each:.5f} a {self.what}"
         with_controls = ", controls included" if self.what == "score" else ""
         rest = ""

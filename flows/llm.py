@@ -5,14 +5,15 @@ The only place where stages ask models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.batches import batches_of, retry_policy
 from flows.budgets import budget_of, prices
+from flows.usage import Usage, usage
 from labeling import llm
-from labeling.answers import PROBLEMS, TRUNCATED, Check, has_prose, nothing_wrong, second_question
+from labeling.answers import PROBLEMS, TRUNCATED, Check, nothing_wrong, second_question
 from labeling.config import Config, LLMConfig
 from labeling.errors import unknown_name
 from labeling.ledger import Ledger, request_key
@@ -21,6 +22,7 @@ from labeling.llm import LanguageModel, ask, connect
 from labeling.llm._batch_model import BatchModel, is_pending, pending
 from labeling.llm._prices import Prices
 from labeling.llm._rate import RateLimits
+from labeling.llm._servers import other_server
 from labeling.registry import names
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
@@ -32,35 +34,6 @@ SPARE_SHARDS = 4
 
 LLMSettings = LLMConfig
 """How to reach language models, and how far to go. A job carries it; keys are not among it, they stay in the environment."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What some requests used, whether they were sent now or answered in an earlier run."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = 0.0
-    """None when the price of a model is not known."""
-    cached_input_tokens: int = 0
-    """Of `input_tokens`, those that the provider read from its prompt cache."""
-    second_questions: int = 0
-    """Of `requests`, those that asked again because the first answer could not be used."""
-    answers_with_prose: int = 0
-    """Usable answers that held more than the JSON asked for."""
-
-    def __add__(self, other: Usage) -> Usage:
-        known = self.cost_usd is not None and other.cost_usd is not None
-        return Usage(
-            self.requests + other.requests,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cost_usd + other.cost_usd if known else None,  # type: ignore[operator]
-            self.cached_input_tokens + other.cached_input_tokens,
-            self.second_questions + other.second_questions,
-            self.answers_with_prose + other.answers_with_prose,
-        )
 
 
 @dataclass(frozen=True)
@@ -85,6 +58,17 @@ class Sent:
 
 def llm_settings(config: Config) -> LLMSettings:
     return config.llm
+
+
+def server_lines(models: Iterable[str], base_url: str | None, source: str) -> list[str]:
+    """Say which servers are asked that are not a provider's own. `source` is where `base_url` was given."""
+    lines = []
+    for provider in sorted({model.partition("/")[0] for model in models}):
+        server = other_server(provider, base_url)
+        if server is not None:
+            given = f"llm.base_url, from {source}" if server.variable is None else server.variable
+            lines.append(f"Requests to {provider} go to {server.host} ({given})")
+    return lines
 
 
 def shards_at_once(model: str | None, settings: LLMSettings) -> int:
@@ -218,39 +202,3 @@ def _join(
         used[place] += replace(usage([question], [result], table), second_questions=1)
     n_pending = sum(is_pending(result) for result in results)
     return Sent(results, keys, trails, used, asking.n_reused, asking.model.sent_again, n_pending)
-
-
-def usage(requests: Sequence[LLMRequest], results: Sequence[LLMResult], table: Prices) -> Usage:
-    """Tokens and cost of what was billed: answers, and failures that something came back for."""
-    total = Usage()
-    for request, result in zip(requests, results, strict=True):
-        answer = result if isinstance(result, Completion) else result.answer
-        if answer is None:
-            total += Usage(1)
-            continue
-        total += Usage(
-            requests=1,
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-            cost_usd=table.cost_usd(request.model, answer),
-            cached_input_tokens=answer.cached_input_tokens,
-            answers_with_prose=int(isinstance(result, Completion) and has_prose(result.text)),
-        )
-    return total
-
-
-def usage_of(workspace: Workspace, keys: Sequence[str], table: Prices) -> Usage:
-    """What requests in the ledger used, whichever run sent them."""
-    if not keys:
-        return Usage()
-    with Ledger(workspace.ledger) as ledger:
-        rows = ledger.export(table.cost_usd)
-    rows = rows.filter(rows["request_key"].is_in(list(keys)))
-    known = rows["cost_usd"].null_count() == rows["input_tokens"].null_count()
-    return Usage(
-        requests=len(rows),
-        input_tokens=int(rows["input_tokens"].sum()),
-        output_tokens=int(rows["output_tokens"].sum()),
-        cost_usd=float(rows["cost_usd"].sum()) if known else None,
-        cached_input_tokens=int(rows["cached_input_tokens"].sum()),
-    )

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from flows.budgets import budget_of
-from flows.llm import Usage, check_provider
+from flows.llm import check_provider, server_lines
 from flows.session import Session
 from flows.stages.publish import publish
+from flows.usage import Usage
 from labeling.errors import BudgetReached
 from labeling.llm import connect
 
@@ -57,7 +58,9 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
     budget is reached, what is finished is published and BudgetReached raised.
     """
     times = StageTimes({})
-    _check_keys(session, check_names(session, stages))
+    models = check_names(session, stages)
+    _say_servers(session, models)
+    _check_keys(session, models)
     try:
         _run_all(session, stages, times)
     except BudgetReached:
@@ -124,6 +127,13 @@ def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
     asked = [model for model in models if model is not None]
     budget_of(session.workspace.root, config.llm).check(asked)
     return asked
+
+
+def _say_servers(session: Session, models: Sequence[str]) -> None:
+    """Name servers that are not the provider's own: the workspace's last run may have left its address behind."""
+    config = session.config
+    for line in server_lines(models, config.llm.base_url, config.base_url_from):
+        session.progress.say(line)
 
 
 def _check_keys(session: Session, models: Sequence[str]) -> None:

@@ -20,12 +20,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.llm import Usage
 from flows.overlapping import run_overlapping
 from flows.pipeline import Outcome, Stage, run_stages
 from flows.progress import Progress, terminal_progress
 from flows.session import open_session
 from flows.shards import Job, Result, run_serially
+from flows.usage import Usage
 from labeling.config import Config, load_config, restore_config
 from labeling.errors import FeatlasError, UsageError
 
@@ -126,7 +126,7 @@ def read_config(config: ConfigSource) -> Config:
             f"The parameter `config` has the keys {sorted(config)}, expected the path of a config file, or its sections as "
             "objects with `features` as a list of objects. The row of an earlier run in the table `runs` holds one."
         )
-    return restore_config(json.dumps(config), environment={}, overrides={})
+    return restore_config(json.dumps(config), environment={}, overrides={}, origin="the flow's parameter `config`")
 
 
 def ended(outcome: Outcome) -> State[Outcome]:

@@ -14,11 +14,11 @@ from prefect.client.schemas.objects import State
 from flows.budgets import open_budget
 from flows.cluster_features import cluster_features
 from flows.label_features import label_features
-from flows.llm import Usage
 from flows.pipeline import STAGES, Outcome, Stage
 from flows.prefect_tasks import ConfigSource, ended, failed, join_outcomes, read_config
 from flows.sample_contexts import sample_contexts
 from flows.score_labels import score_labels
+from flows.usage import Usage
 from labeling.errors import FeatlasError
 from labeling.workspace import Workspace
 

@@ -15,9 +15,9 @@ import polars as pl
 
 from flows.batches import answers_at_hand, batches_of, open_batches
 from flows.budgets import open_budget
-from flows.llm import Usage
 from flows.progress import Progress
 from flows.shards import Job, ShardRunner
+from flows.usage import Usage
 from flows.worker_processes import WorkerProcesses
 from labeling import evidence
 from labeling.config import Config

@@ -31,6 +31,8 @@ def group_feature_sets(config: Config, *, threads: int) -> list[SourceGroup]:
             feature_set.model,
             feature_set.path,
             feature_set.device,
+            feature_set.dtype,
+            feature_set.prepend_bos,
             config.max_tokens(feature_set),
         )
         groups.setdefault(key, []).append(feature_set)

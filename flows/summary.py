@@ -15,6 +15,7 @@ import polars as pl
 from flows.cost_summary import UnitCost, unit_costs
 from flows.pipeline import Outcome
 from flows.stages.corpus_problems import in_words
+from flows.usage import Usage
 from labeling.snapshot import query
 from labeling.types import JSON, TAU_SHARE
 from labeling.workspace import Workspace
@@ -132,10 +133,10 @@ class Summary:
         cost = "cost not known" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
         text = (
             f"{usage.requests:,} requests to language models ({self.outcome.n_reused:,} answered earlier and not sent), "
-            f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {cost}"
+            f"{_tokens(usage)}, {cost}"
         )
         lines = [text]
-        if usage.input_tokens:
+        if usage.input_tokens and usage.cached_input_tokens is not None:
             lines.append(
                 f"{usage.cached_input_tokens / usage.input_tokens:.0%} of the tokens in came from prompt caches"
             )
@@ -159,11 +160,13 @@ class Summary:
     def _failures(self) -> list[str]:
         if not self.outcome.failures:
             return []
-        lost = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.outcome.failures.items()))
-        lines = [
-            f"Not complete: {lost}. The same command tries these again; with --retry-failed it also asks once more for "
-            "answers that could not be used."
-        ]
+        lost = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(self.outcome.failures.items()))
+        lines = [f"Not complete: {lost}. The same command tries these again."]
+        if self.outcome.usage.requests:
+            lines[0] = (
+                f"Not complete: {lost}. The same command asks again, except where two answers could not be used: that "
+                f"takes --retry-failed. What came back: featlas ledger failures{self._place()}"
+            )
         if any(NO_CALIBRATION in reason for reason in self.outcome.failures):
             lines.append(
                 f"{NO_CALIBRATION} means too little text to judge on: raise corpus.max_tokens, or add documents."
@@ -176,13 +179,16 @@ class Summary:
         lines = [f"{times}; peak memory {self.peak_memory_mib:,} MiB{workers}"]
         if self.outcome.report:
             lines.append(f"Report: {self.outcome.report}")
-        place = (
-            "" if self.workspace == Path("workspace").absolute() else f" --workspace {shlex.quote(str(self.workspace))}"
-        )
         lines.append(
-            f'Ask further: featlas query{place} "select feature, label, score from labels order by score desc limit 10"'
+            f"Ask further: featlas query{self._place()} "
+            '"select feature, label, score from labels order by score desc limit 10"'
         )
         return lines
+
+    def _place(self) -> str:
+        """The option that names the workspace, where one is needed."""
+        default = Path("workspace").absolute()
+        return "" if self.workspace == default else f" --workspace {shlex.quote(str(self.workspace))}"
 
 
 def summarize(workspace: Path, outcome: Outcome) -> Summary:
@@ -193,6 +199,12 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     return Summary(
         place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, query(place, CORPORA), costs
     )
+
+
+def _tokens(usage: Usage) -> str:
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return "tokens not known (the server did not say)"
+    return f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
 
 
 def _row_name(row: Mapping[str, Any]) -> str:

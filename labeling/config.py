@@ -40,10 +40,17 @@ class FeatureSetConfig:
     name: str = _key("how tables call it; made from model, hook and dictionary when left out", "", hint="minilm-l2")
     source: Literal["torch", "table"] = _key("how activations are made: torch runs a model", "torch")
     model: str | None = _key("folder or hub id", example="embedded/minilm")
-    hook: str | None = _key("module whose output is read", example="encoder.layer.2")
-    dictionary: str | None = _key("folder or file, or embedded/...", example="embedded/minilm-l2-2048")
+    hook: str | None = _key("module or TransformerLens name that is read", example="encoder.layer.2")
+    dictionary: str | None = _key(
+        "folder, file, hf://owner/name/subfolder@revision, embedded/..., neurons",
+        example="embedded/minilm-l2-2048",
+    )
+    format: str | None = _key("format of its files; left out: what they look like", hint="sae_lens")
     path: str | None = _key('folder of the table, when source = "table"', hint="activations/")
     device: str = _key('"auto", "cpu", "cuda", "cuda:1", "mps"', "auto")
+    dtype: Literal["float32", "bfloat16", "float16"] = _key("numbers the model computes with", "float32")
+    prepend_bos: bool | None = _key("start sequences with BOS; left out: as the dictionary was trained", hint=True)
+    force: bool = _key("go on when the dictionary names another model or hook", False)
     max_tokens: int | None = _key("read fewer tokens than the corpus allows", at_least=1, hint=150_000)
     control_for: str | None = _key("name of the feature set this is a random-weights control for", hint="minilm-l2")
 
@@ -139,6 +146,8 @@ class Config:
     score: ScoreConfig
     llm: LLMConfig
     cluster: ClusterConfig
+    base_url_from: str = field(default="", compare=False)
+    """Where `llm.base_url` was given, in words; for people, and no part of what was asked for."""
 
     def as_json(self) -> dict[str, JSON]:
         """All resolved values, sections as in the file; `json.dumps` takes it."""
@@ -164,6 +173,8 @@ SECTIONS: dict[str, type[Any]] = {
     "cluster": ClusterConfig,
 }
 ALL_SECTIONS: dict[str, type[Any]] = {"features": FeatureSetConfig, **SECTIONS}
+
+LAST_RUN = "the config of the workspace's last run"
 
 DEMO: dict[str, JSON] = {
     "features": [
@@ -208,7 +219,9 @@ def demo_config(*, environment: Mapping[str, str], overrides: Mapping[str, objec
     return _resolve(DEMO, origin="the demo", environment=environment, overrides=overrides)
 
 
-def restore_config(stored: str, *, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+def restore_config(
+    stored: str, *, environment: Mapping[str, str], overrides: Mapping[str, object], origin: str = LAST_RUN
+) -> Config:
     """Read a config back from the JSON that a run stored. The environment and options count as for a file."""
     table = json.loads(stored)
     known: dict[str, JSON] = {
@@ -217,7 +230,7 @@ def restore_config(stored: str, *, environment: Mapping[str, str], overrides: Ma
         if name != "features"
     }
     known["features"] = [{k: v for k, v in section.items() if v is not None} for section in table["features"]]
-    return _resolve(known, origin="the config of the last run", environment=environment, overrides=overrides)
+    return _resolve(known, origin=origin, environment=environment, overrides=overrides)
 
 
 def default_config_text() -> str:
@@ -247,8 +260,13 @@ def _resolve(
         name: _section(kind, table.get(name, {}), where=f"{origin}, [{name}]", above=layers[name])
         for name, kind in SECTIONS.items()
     }
-    config = Config(features=_feature_sets(table.get("features"), origin, layers["features"]), **sections)
-    _cross_check(config, _Places(origin, {f"{section}.{key}": source for section, key, _, source in given}))
+    places = _Places(origin, {f"{section}.{key}": source for section, key, _, source in given})
+    config = Config(
+        features=_feature_sets(table.get("features"), origin, layers["features"]),
+        base_url_from=places.of("llm.base_url"),
+        **sections,
+    )
+    _cross_check(config, places)
     return config
 
 
@@ -324,7 +342,7 @@ def _feature_sets(tables: object, origin: str, layers: Sequence[Layer]) -> tuple
 
 
 def _check_feature_set(feature_set: FeatureSetConfig, where: str) -> None:
-    needed = ("model", "hook", "dictionary") if feature_set.source == "torch" else ("path",)
+    needed = ("model", "dictionary") if feature_set.source == "torch" else ("path",)
     for key in needed:
         if getattr(feature_set, key) is None:
             raise UsageError(f'{where}: source = "{feature_set.source}" needs the key {key!r}. Add it.')
@@ -340,7 +358,7 @@ def _check_feature_set(feature_set: FeatureSetConfig, where: str) -> None:
 def _named(feature_set: FeatureSetConfig) -> FeatureSetConfig:
     values = {key: getattr(feature_set, key) for key in _keys(FeatureSetConfig)}
     keys = ("path",) if feature_set.source == "table" else ("model", "hook", "dictionary")
-    parts = (PurePath(values[key]).name for key in keys)
+    parts = (PurePath(values[key]).name for key in keys if values[key] is not None)
     name = "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._") for part in parts)
     return FeatureSetConfig(**values | {"name": name[:80].strip("-._") or "features"})
 

@@ -134,8 +134,13 @@ JUDGMENTS = EvidenceTable(
             I16,
             "Place of the window among those of its request, 1-based; NULL for offline scorers and judgments of earlier versions.",
         ),
+        (
+            "first_request_key",
+            TEXT,
+            "Request that asked before, where its answer could not be used; NULL where it was asked once.",
+        ),
     ),
-    added=("place",),
+    added=("place", "first_request_key"),
 )
 LLM_REQUESTS = EvidenceTable(
     "llm_requests",
@@ -152,10 +157,18 @@ LLM_REQUESTS = EvidenceTable(
         ("reason", TEXT, "Why the request failed; NULL where it is answered."),
         ("attempts", I32, "How often the request was sent."),
         ("stop_reason", TEXT, "Why the model stopped, in the provider's word."),
-        ("input_tokens", I64, "Tokens of the prompt, cached ones included."),
-        ("cached_input_tokens", I64, "Tokens of the prompt that the provider read from its cache."),
-        ("output_tokens", I64, "Tokens of the answer."),
-        ("cost_usd", pl.Float64(), "Cost in US dollars of all that was billed; NULL where the price is not known."),
+        ("input_tokens", I64, "Tokens of the prompt, cached ones included; NULL where nobody said."),
+        (
+            "cached_input_tokens",
+            I64,
+            "Tokens of the prompt that the provider read from its cache; NULL where nobody said.",
+        ),
+        ("output_tokens", I64, "Tokens of the answer; NULL where nobody said."),
+        (
+            "cost_usd",
+            pl.Float64(),
+            "Cost in US dollars of all that was billed; NULL where price or tokens are not known.",
+        ),
         ("batch", TEXT, "Batch it was sent in, by Featlas's own id; NULL when it was sent by itself."),
         ("latency_seconds", pl.Float64(), "Seconds from sending to the answer."),
         ("answer", TEXT, "The answer as the model gave it."),

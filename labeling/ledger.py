@@ -261,6 +261,16 @@ class Ledger:
         with self._reading() as connection:
             return export_requests(connection, price)
 
+    def billed(self, keys: Iterable[str]) -> Iterator[tuple[str, float | None, Completion | None]]:
+        """Model, stored cost in US dollars, and what came back without its text, of the answered and failed among the keys.
+
+        The answer is None where nothing came back, the cost None where it is not known or was not stored.
+        """
+        without_text = COMPLETION_COLUMNS.replace("answer", "''", 1)
+        columns = f"model, cost_usd, latency_seconds IS NOT NULL, {without_text}"
+        for model, cost_usd, answered, *answer in self._select(columns, list(keys), "state IN ('answered', 'failed')"):
+            yield model, cost_usd, completion_of(answer) if answered else None
+
     def problems(self) -> list[str]:
         """What is wrong with the file, a sentence each."""
         with self._reading() as connection:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from typing import Literal, get_args
 
+from labeling.ledger_rows import writable
+
 BatchState = Literal["preparing", "submitted", "ended", "collected", "failed", "canceled"]
 BATCH_STATES: tuple[BatchState, ...] = get_args(BatchState)
 UNDER_WAY: tuple[BatchState, ...] = ("preparing", "submitted", "ended")
@@ -41,6 +43,6 @@ def read_batches(connection: sqlite3.Connection) -> Iterator[BatchRow]:
 
 
 def write_batch(connection: sqlite3.Connection, row: BatchRow) -> None:
-    values = astuple(row)
+    values = [writable(value) if isinstance(value, str) else value for value in astuple(row)]
     marks = ", ".join("?" * len(values))
     connection.execute(f"INSERT OR REPLACE INTO batches ({_COLUMNS}) VALUES ({marks})", values)

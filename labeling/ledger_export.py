@@ -30,10 +30,13 @@ def export_requests(connection: sqlite3.Connection, price: Price | None) -> pl.D
 
 
 def _frame(rows: Sequence[tuple[Any, ...]], names: Sequence[str], price: Price | None) -> pl.DataFrame:
-    """`rows` hold the columns, then those of a Completion, which are null where nothing came back."""
+    """`rows` hold the columns, then those of a Completion, which are null where nothing came back.
+
+    A latency is what everything has that was billed: tokens may not be known.
+    """
     types = {**LLM_REQUESTS.schema, "answered_at": pl.Int64()}
     frame = pl.DataFrame([row[: len(names)] for row in rows], schema=types, orient="row")
-    model, cost, billed = names.index("model"), names.index("cost_usd"), names.index("input_tokens")
+    model, cost, billed = names.index("model"), names.index("cost_usd"), names.index("latency_seconds")
     costs = [
         row[cost]
         if row[cost] is not None or price is None or row[billed] is None

@@ -20,10 +20,13 @@ COMPLETION_COLUMNS = (
 )
 """In the order of Completion's fields; `completion_of` reads them."""
 
+TOKEN_COLUMNS = ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens")
+"""NULL where a server that was paid did not say how many; `latency_seconds` is there for all that was billed."""
+
 FAILURE_COLUMNS = f"reason, retryable, detail, latency_seconds IS NOT NULL AND answer IS NOT NULL, {COMPLETION_COLUMNS}"
 
 Price = Callable[[str, Completion], "float | None"]
-"""US dollars for an answer of the model `provider/model`; None when its price is not known."""
+"""US dollars for an answer of the model `provider/model`; None when its price or its tokens are not known."""
 
 StoredPrompt = tuple[str, str, PromptParts]
 """System, schema as JSON, and the rest of the prompt."""
@@ -107,8 +110,8 @@ def read_request(connection: sqlite3.Connection, key: str) -> LLMRequest | None:
 def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd: float | None) -> LLMResult:
     """Write what came back; return it as it will be read again.
 
-    Tokens and `cost_usd` add up over all answers that were billed, attempts over all that were sent. Once the cost of
-    one answer is not known, that of the row is not.
+    Tokens and `cost_usd` add up over all answers that were billed, attempts over all that were sent. Once one of them is
+    not known of an answer, it is not known of the row.
     """
     failure = result if isinstance(result, CompletionFailure) else None
     answer = result.answer if isinstance(result, CompletionFailure) else result
@@ -119,18 +122,16 @@ def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd
     columns.append("attempts = attempts + ?")
     values.append(result.attempts - 1)  # the claim has counted one
     if answer is not None:
-        columns += ["answer = ?", "stop_reason = ?", "latency_seconds = ?", _ADD_COST]
-        values += [answer.text, answer.stop_reason, answer.latency_seconds, cost_usd]
-        for name in ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens"):
-            columns.append(f"{name} = ifnull({name}, 0) + ?")
-            values.append(getattr(answer, name))
+        columns += ["answer = ?", "stop_reason = ?", "latency_seconds = ?"]
+        values += [answer.text, answer.stop_reason, answer.latency_seconds]
+        counts = {name: getattr(answer, name) for name in TOKEN_COLUMNS}
+        for name, added in {**counts, "cost_usd": cost_usd}.items():
+            # An UPDATE reads the values from before it: there is a latency from the first answer that was billed on.
+            columns.append(f"{name} = ? + CASE WHEN latency_seconds IS NULL THEN 0 ELSE {name} END")
+            values.append(added)
     query = f"UPDATE requests SET {', '.join(columns)} WHERE request_key = ? RETURNING {COMPLETION_COLUMNS}"
     (row,) = connection.execute(query, (*values, key)).fetchall()
     return result if failure is not None else completion_of(row)
-
-
-# An UPDATE reads the values from before it.
-_ADD_COST = "cost_usd = ? + CASE WHEN input_tokens IS NULL THEN 0 ELSE cost_usd END"
 
 
 def completion_of(columns: Sequence[Any]) -> Completion:
@@ -155,19 +156,23 @@ def reject(connection: sqlite3.Connection, key: str, reason: str, detail: str) -
     connection.execute(
         "UPDATE requests SET state = 'failed', reason = ?, retryable = 0, detail = ? "
         "WHERE request_key = ? AND state = 'answered'",
-        (reason, _writable(detail), key),
+        (writable(reason), writable(detail), key),
     )
 
 
 def storable(result: LLMResult) -> LLMResult:
     """Replace what UTF-8 cannot write: half surrogates, which JSON can smuggle into an answer."""
-    if isinstance(result, Completion):
-        return replace(result, text=_writable(result.text), stop_reason=_writable(result.stop_reason))
-    answer = None if result.answer is None else replace(result.answer, text=_writable(result.answer.text))
-    return replace(result, detail=_writable(result.detail), answer=answer)
+    if isinstance(result, CompletionFailure):
+        answer = None if result.answer is None else _storable_answer(result.answer)
+        return replace(result, reason=writable(result.reason), detail=writable(result.detail), answer=answer)
+    return _storable_answer(result)
 
 
-def _writable(text: str) -> str:
+def _storable_answer(answer: Completion) -> Completion:
+    return replace(answer, text=writable(answer.text), stop_reason=writable(answer.stop_reason))
+
+
+def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 

@@ -17,13 +17,15 @@ class LedgerSummary:
     answered: int
     failed: int
     failed_by_reason: dict[str, int]
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    cost_usd: float
-    """Sum over the requests whose cost is known."""
+    input_tokens: int | None
+    """This and the other sums are over the requests of which it is known; None when it is of none that were billed."""
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    n_tokens_unknown: int
+    """Requests that were billed and whose server did not say how many tokens they took."""
+    cost_usd: float | None
     n_cost_unknown: int
-    """Requests that were billed at a price that is not known."""
+    """Requests that were billed at a price, or for tokens, that are not known."""
     batches: tuple[BatchRow, ...]
     """Batches under way, oldest first."""
 
@@ -32,19 +34,24 @@ def summarize(connection: sqlite3.Connection) -> LedgerSummary:
     states = dict(connection.execute("SELECT state, count(*) FROM requests GROUP BY state"))
     reasons = connection.execute("SELECT reason, count(*) FROM requests WHERE state = 'failed' GROUP BY 1 ORDER BY 1")
     (totals,) = connection.execute(
-        "SELECT ifnull(sum(input_tokens), 0), ifnull(sum(cached_input_tokens), 0), ifnull(sum(output_tokens), 0), "
-        "total(cost_usd), count(input_tokens) - count(cost_usd) FROM requests"
+        "SELECT sum(input_tokens), sum(cached_input_tokens), sum(output_tokens), sum(cost_usd), count(latency_seconds), "
+        "count(input_tokens + output_tokens), count(cost_usd) FROM requests"
     )
+    *sums, billed, counted, priced = totals
+    if not billed:
+        sums = [0, 0, 0, 0.0]
+    input_tokens, cached_input_tokens, output_tokens, cost_usd = sums
     return LedgerSummary(
         pending=states.get("pending", 0),
         sent=states.get("sent", 0),
         answered=states.get("answered", 0),
         failed=states.get("failed", 0),
         failed_by_reason=dict(reasons.fetchall()),
-        input_tokens=totals[0],
-        cached_input_tokens=totals[1],
-        output_tokens=totals[2],
-        cost_usd=totals[3],
-        n_cost_unknown=totals[4],
+        input_tokens=input_tokens,
+        cached_input_tokens=cached_input_tokens,
+        output_tokens=output_tokens,
+        n_tokens_unknown=billed - counted,
+        cost_usd=cost_usd,
+        n_cost_unknown=billed - priced,
         batches=tuple(row for row in read_batches(connection) if row.state in UNDER_WAY),
     )

@@ -80,7 +80,7 @@ def _usual(neighbor: IntArray, weight: npt.NDArray[np.float64], evidence: Eviden
         return None
     mass = np.bincount(neighbor[known], weights=weight[known])
     best = int(mass.argmax())
-    word = evidence.windows.vocabulary[best]
+    word = evidence.windows.vocabulary[best].strip()  # byte-pair vocabularies keep the space before a word
     usual = mass[best] >= NEIGHBOR_SHARE * weight.sum() and known.sum() >= 3
     return word if usual and re.fullmatch(r"\w+", word) else None
 
@@ -100,11 +100,11 @@ def whole_word(evidence: Evidence, row: int, column: int) -> str:
 
 def _telling_words(pattern: Pattern, named: set[str]) -> list[str]:
     words = [
-        word
+        word.strip()
         for word, weight in pattern.context
-        if weight >= MIN_WORD_WEIGHT and word not in named and re.fullmatch(r"[^\W\d_]{3,}", word)
+        if weight >= MIN_WORD_WEIGHT and word not in named and re.fullmatch(r"[^\W\d_]{3,}", word.strip())
     ]
-    return words[:SHOWN_WORDS]
+    return list(dict.fromkeys(words))[:SHOWN_WORDS]
 
 
 def _either(parts: Sequence[str]) -> str:

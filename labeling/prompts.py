@@ -17,6 +17,7 @@ from itertools import pairwise
 
 from labeling.identity import identify
 from labeling.types import JSON, Completion, FloatArray, Windows
+from labeling.windows import token_of_character
 
 RENDERER = 2
 """Raise it whenever this file writes the same window in another way: it is part of every prompt version."""
@@ -70,11 +71,14 @@ def firing_spans(windows: Windows, row: int, activations: FloatArray, *, share: 
     peak = float(activations.max(initial=0.0))
     if peak <= 0:
         return []
-    text = windows.text[row]
+    text, starts, ends = windows.text[row], windows.starts[row], windows.ends[row]
     spans: list[Span] = []
     for position in range(int(windows.n_tokens[row])):
-        start, end = int(windows.starts[row, position]), int(windows.ends[row, position])
-        if activations[position] <= 0 or activations[position] < share * peak or end <= start:
+        if activations[position] <= 0 or activations[position] < share * peak:
+            continue
+        holder = token_of_character(starts, ends, position)
+        start, end = int(starts[holder]), int(ends[holder])
+        if end <= start:
             continue
         if spans and (start <= spans[-1][1] or text[spans[-1][1] : start].isspace()):
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))

@@ -24,7 +24,9 @@ from labeling.dictionaries import featlas
 from labeling.dictionaries.featlas import TopKDictionary
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
-from labeling.sources.torch import TorchModel, batches, open_model, tokenize
+from labeling.sources._batches import batches
+from labeling.sources._tokenizers import tokenize
+from labeling.sources._torch_model import TorchModel, open_model
 from labeling.topk_trainer import Progress, TrainingSettings, train
 from labeling.types import JSON, TokenizedDocument
 

@@ -215,12 +215,12 @@ class Completion:
 
     text: str
     stop_reason: str
-    input_tokens: int
-    """All prompt tokens, cached ones included."""
-    cached_input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    """All prompt tokens, cached ones included. None in this and the other counts: the server did not say."""
+    cached_input_tokens: int | None
+    output_tokens: int | None
     latency_seconds: float
-    cache_write_input_tokens: int = 0
+    cache_write_input_tokens: int | None = 0
     """Prompt tokens written to the provider's cache, which some providers bill at more than the plain price."""
     attempts: int = 1
     """How often the request was sent until this came back."""

@@ -9,11 +9,14 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from labeling.evidence import WINDOWS
 from labeling.types import SPLITS, Split, TokenizedDocument, Windows
 
+Offsets = Sequence[int] | npt.NDArray[np.int32]
+"""Character offset of each token of a window."""
 SPLIT_SHARES: dict[Split, float] = {"explain": 0.4, "select": 0.2, "score": 0.4}
 
 
@@ -62,6 +65,17 @@ def cut_windows(
                 )
             )
     return pl.DataFrame(rows, schema=WINDOWS.schema, orient="row")
+
+
+def token_of_character(starts: Offsets, ends: Offsets, position: int) -> int:
+    """The token that holds the character which the one at `position` is a part of: itself, unless it stands on no text.
+
+    `starts` and `ends` are offsets of a window's tokens. Of tokens that share a character, the first one holds it.
+    """
+    holder = position
+    while holder > 0 and ends[holder] <= starts[holder]:
+        holder -= 1
+    return holder if ends[holder] == starts[position] else position
 
 
 def count_tokens(windows: pl.DataFrame) -> pl.DataFrame:

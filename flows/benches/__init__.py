@@ -1,13 +1,13 @@
 """Benches: what is promised in numbers, measured. One file each; `featlas bench NAME` finds it by its file name.
 
-A file defines `create(*, workspace)`, which returns a `Bench`. Times are CPU seconds unless a row says otherwise: they
+A file defines `create(*, options)`, which returns a `Bench`. Times are CPU seconds unless a row says otherwise: they
 depend less than wall-clock time on what else the machine does. Importing a bench loads nothing heavy.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -57,10 +57,25 @@ def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def refuse_workspace(bench: str, workspace: Path | None) -> None:
-    """For benches that read no workspace. Raise UsageError when one is given."""
-    if workspace is not None:
-        raise UsageError(
-            f"The bench {bench!r} measures the program itself and reads no workspace, but --workspace is {workspace}. "
-            "Leave --workspace out; the bench 'demo' takes it."
-        )
+@dataclass(frozen=True)
+class BenchOptions:
+    """What the command line may say about a bench; None where it says nothing."""
+
+    workspace: Path | None = None
+    """Measure what is there already."""
+    corpus: str | None = None
+    """File or folder of text to measure on."""
+    kills: int | None = None
+    """Runs to kill."""
+    seed: int | None = None
+    """Of the moments at which they are killed."""
+
+    def only(self, bench: str, *used: str) -> None:
+        """Raise UsageError when an option is given that the bench does not use."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is not None and option.name not in used:
+                raise UsageError(
+                    f"The bench {bench!r} takes no --{option.name}, but it is {value}. Leave it out; "
+                    "`featlas bench --help` says which benches take it."
+                )

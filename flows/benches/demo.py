@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.benches import Row, at_least, at_most, between, plain
+from flows.benches import BenchOptions, Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, featlas_program, run_child
 from labeling.errors import FeatlasError
 from labeling.types import TAU_SHARE
@@ -75,9 +75,10 @@ class DemoBench:
             return [*cost(done), *quality(Path(folder))]
 
 
-def create(*, workspace: Path | None) -> DemoBench:
-    """Make the bench, of an existing workspace or of a new run."""
-    return DemoBench(workspace)
+def create(*, options: BenchOptions) -> DemoBench:
+    """Make the bench, of an existing workspace or of a new run. Raise UsageError for options that it does not use."""
+    options.only("demo", "workspace")
+    return DemoBench(options.workspace)
 
 
 def _run_demo(workspace: Path) -> Finished:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from flows.benches import Row, at_least, at_most, plain, refuse_workspace
+from flows.benches import BenchOptions, Row, at_least, at_most, kills, plain
+from flows.benches._provider import Provider, serve
+from flows.benches.kills import KillsBench
 from flows.llm import LLMSettings, send, shards_at_once
 from flows.worker_processes import WorkerProcesses
 from labeling.errors import FeatlasError
@@ -70,6 +68,8 @@ class LLMBench:
     faulty: int = 2_000
     limited_seconds: float = 60.0
     pending: tuple[int, int] = (10_000, 1_000_000)
+    kills: KillsBench | None = field(default_factory=KillsBench)
+    """None leaves them out."""
 
     def measure(self) -> list[Row]:
         return [
@@ -79,13 +79,14 @@ class LLMBench:
             *measure_faults(self.faulty),
             *measure_limit(self.limited_seconds),
             *measure_memory(*self.pending),
+            *(self.kills.measure() if self.kills is not None else ()),
         ]
 
 
-def create(*, workspace: Path | None) -> LLMBench:
-    """Make the bench. Raise UsageError for a workspace: it reads none."""
-    refuse_workspace("llm", workspace)
-    return LLMBench()
+def create(*, options: BenchOptions) -> LLMBench:
+    """Make the bench. Raise UsageError for options that it does not use."""
+    options.only("llm", "kills", "seed")
+    return LLMBench(kills=kills.create(options=options))
 
 
 class EnoughError(FeatlasError):
@@ -110,30 +111,6 @@ class Questions(Sequence[LLMRequest]):
         if self.stop_at is not None and index >= self.stop_at:
             raise EnoughError
         return LLMRequest(MODEL, SYSTEM, f"{self.name} {index}: " + "some text to read, " * 80, SCHEMA, 100, "label")
-
-
-@dataclass(frozen=True)
-class Provider:
-    """The fake provider in a child process."""
-
-    url: str
-
-    def counts(self) -> dict[str, int]:
-        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/counts") as reply:
-            counts: dict[str, int] = json.load(reply)
-        return counts
-
-
-@contextmanager
-def serve(*options: str) -> Iterator[Provider]:
-    child = subprocess.Popen([sys.executable, "-m", "flows.fake_provider", *options], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    try:
-        yield Provider(json.loads(child.stdout.readline())["openai"])
-    finally:
-        child.kill()
-        child.wait()
-        child.stdout.close()
 
 
 @dataclass(frozen=True)

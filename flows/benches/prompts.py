@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evals.scorers.detection import WINDOWS_PER_REQUEST, Detection
-from flows.benches import Row, at_most, between, plain
+from flows.benches import BenchOptions, Row, at_most, between, plain
 from flows.benches._flawed_judge import NO_FLAWS, FlawedJudge
 from labeling.answers import PROBLEMS, second_question
 from labeling.errors import UsageError
@@ -72,8 +72,10 @@ class PromptsBench:
         return rows
 
 
-def create(*, workspace: Path | None, corpus: str | None = None) -> PromptsBench | WorkspaceJudges:
-    """Make the bench. `corpus` is a file or folder of text. Raise UsageError when both are given."""
+def create(*, options: BenchOptions) -> PromptsBench | WorkspaceJudges:
+    """Make the bench. Raise UsageError for options that it does not use, and for a corpus beside a workspace."""
+    options.only("prompts", "workspace", "corpus")
+    workspace, corpus = options.workspace, options.corpus
     if workspace is None:
         return PromptsBench(corpus)
     if corpus is not None:

@@ -10,11 +10,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from flows.benches import Row, at_most, plain, refuse_workspace
+from flows.benches import BenchOptions, Row, at_most, plain
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,9 +77,9 @@ class SamplerBench:
         ]
 
 
-def create(*, workspace: Path | None) -> SamplerBench:
-    """Make the bench. Raise UsageError for a workspace: it reads none."""
-    refuse_workspace("sampler", workspace)
+def create(*, options: BenchOptions) -> SamplerBench:
+    """Make the bench. Raise UsageError for options that it does not use."""
+    options.only("sampler")
     return SamplerBench()
 
 

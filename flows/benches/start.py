@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-from flows.benches import Row, at_most, plain, refuse_workspace
+from flows.benches import BenchOptions, Row, at_most, plain
 from flows.benches._processes import featlas_program, run_child
 from labeling.errors import FeatlasError
 
@@ -32,7 +31,7 @@ class Start:
         ]
 
 
-def create(*, workspace: Path | None) -> Start:
-    """Make the bench. Raise UsageError for a workspace: it reads none."""
-    refuse_workspace("start", workspace)
+def create(*, options: BenchOptions) -> Start:
+    """Make the bench. Raise UsageError for options that it does not use."""
+    options.only("start")
     return Start()

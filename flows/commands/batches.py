@@ -100,7 +100,10 @@ def _read(workspace: Path) -> list[BatchRow]:
 def _desk(workspace: Path, base_url: str | None, *, locked: bool = True) -> Iterator[BatchDesk]:
     """A desk on the ledger; `locked` keeps runs away, because both would commit the same results."""
     from flows.budgets import prices
+    from flows.llm import server_lines
+    from labeling.config import LAST_RUN
     from labeling.ledger import Ledger
+    from labeling.ledger_batches import UNDER_WAY
     from labeling.llm._batch_desk import BatchDesk
     from labeling.llm._batches import connect_batches
     from labeling.lock import WorkspaceLock
@@ -110,9 +113,12 @@ def _desk(workspace: Path, base_url: str | None, *, locked: bool = True) -> Iter
     lock = WorkspaceLock(place.lock) if locked else None
     try:
         llm = _last_llm(workspace)
-        url = base_url or llm.get("base_url")
+        url, source = base_url or llm.get("base_url"), "the command line" if base_url else LAST_RUN
         with Ledger(place.ledger, price=prices(llm.get("prices")).cost_usd) as ledger:
             timeout = float(llm.get("timeout_seconds", 120.0))
+            models = [row.model for row in ledger.batches() if row.state in UNDER_WAY]
+            for line in server_lines(models, url, source):
+                click.echo(line, err=True)
             yield BatchDesk(ledger, lambda model: connect_batches(model, base_url=url, timeout_seconds=timeout))
     finally:
         if lock is not None:

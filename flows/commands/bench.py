@@ -10,10 +10,9 @@ from pathlib import Path
 import click
 
 from flows import benches
-from flows.benches import Bench, Row
+from flows.benches import Bench, BenchOptions, Row
 from flows.commands.options import json_option
-from labeling.errors import UsageError
-from labeling.registry import create, names, settings_of
+from labeling.registry import create, names
 
 
 @click.command(epilog=f"NAME is one of: {', '.join(names(benches))}.")
@@ -25,16 +24,19 @@ from labeling.registry import create, names, settings_of
     help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace.",
 )
 @click.option("--corpus", help="For the bench `prompts`: a file or folder of text, instead of the embedded corpus.")
+@click.option(
+    "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
+)
+@click.option("--seed", type=int, help="For the same: of the random moments, 0 if left out.")
 @json_option
-def bench(name: str, workspace: Path | None, corpus: str | None, as_json: bool) -> None:
+def bench(
+    name: str, workspace: Path | None, corpus: str | None, kills: int | None, seed: int | None, as_json: bool
+) -> None:
     """Measure what the documentation promises, and print each number beside its target.
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    given = {} if corpus is None else {"corpus": corpus}
-    if not given.keys() <= set(settings_of(benches, name, kind="bench")):
-        raise UsageError(f"The bench {name!r} reads no text, but --corpus is {corpus}. Leave --corpus out.")
-    chosen: Bench = create(benches, name, kind="bench", workspace=workspace, **given)
+    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed))
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import click
@@ -41,7 +42,7 @@ def fake_provider(
     batch_seconds: float,
     seed: int,
 ) -> None:
-    """Serve both providers' APIs on 127.0.0.1, interactive and batch, until Ctrl-C; then print what was counted.
+    """Serve both providers' APIs on 127.0.0.1, interactive and batch, until Ctrl-C or kill; then print what was counted.
 
     Answers are small and fit the schema of the question; their content means nothing. Any key is let in.
     """
@@ -56,6 +57,8 @@ def fake_provider(
     )
     try:
         with provider:
+            for number in (signal.SIGINT, signal.SIGTERM):  # a script's background programs ignore the first
+                signal.signal(number, signal.default_int_handler)
             click.echo(introduction(provider))
             _wait_for_interrupt()
     except OSError as error:
@@ -74,7 +77,7 @@ def introduction(provider: LoopbackProvider) -> str:
         "In another terminal, after `featlas demo`, for example:\n"
         "  OPENAI_API_KEY=any featlas run --features 0-9 --explainer top_and_random --scorer detection "
         f"--model openai/tiny --base-url {provider.openai_url}\n"
-        "Ctrl-C ends it."
+        "Ctrl-C or kill ends it."
     )
 
 

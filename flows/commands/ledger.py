@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from labeling.types import JSON, CompletionFailure, LLMRequest
 
 SHOWN_MATCHES = 5
+NOT_KNOWN = "not known"
 FORMATS = (".parquet", ".csv")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """What would move a terminal's cursor, or cannot be printed."""
@@ -127,7 +128,8 @@ def _find_key(opened: Ledger, start: str) -> str:
 
 
 def _summary_lines(summary: LedgerSummary, interrupted: int) -> list[str]:
-    unknown = f", and {summary.n_cost_unknown:,} requests at a price not known" if summary.n_cost_unknown else ""
+    uncounted = _and_unknown(summary.n_tokens_unknown, "requests whose server did not say")
+    unpriced = _and_unknown(summary.n_cost_unknown, "requests at a price not known")
     rows = [
         ("answered", f"{summary.answered:,}"),
         ("failed", f"{summary.failed:,}"),
@@ -135,14 +137,28 @@ def _summary_lines(summary: LedgerSummary, interrupted: int) -> list[str]:
         ("under way", f"{summary.sent - interrupted:,}"),
         ("interrupted", f"{interrupted:,}" + (": the next run sends them again" if interrupted else "")),
         ("pending", f"{summary.pending:,}"),
-        ("tokens in", f"{summary.input_tokens:,}, {summary.cached_input_tokens:,} of them from a cache"),
-        ("tokens out", f"{summary.output_tokens:,}"),
-        ("cost", f"${summary.cost_usd:,.4f}{unknown}"),
+        ("tokens in", f"{_tokens_in(summary)}{uncounted}"),
+        ("tokens out", f"{_known(summary.output_tokens)}{uncounted}"),
+        ("cost", f"{NOT_KNOWN if summary.cost_usd is None else f'${summary.cost_usd:,.4f}'}{unpriced}"),
         ("batches under way", f"{len(summary.batches):,}"),
         *((f"  {b.batch[:12]}", f"{b.state}, {b.n_requests:,} requests to {b.model}") for b in summary.batches),
     ]
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {text}" for name, text in rows]
+
+
+def _tokens_in(summary: LedgerSummary) -> str:
+    if summary.cached_input_tokens is None:
+        return _known(summary.input_tokens)
+    return f"{_known(summary.input_tokens)}, {summary.cached_input_tokens:,} of them from a cache"
+
+
+def _known(count: int | None) -> str:
+    return NOT_KNOWN if count is None else f"{count:,}"
+
+
+def _and_unknown(count: int, what: str) -> str:
+    return f", and {count:,} {what}" if count else ""
 
 
 def _fields(request: LLMRequest) -> dict[str, JSON]:

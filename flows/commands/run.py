@@ -102,7 +102,9 @@ def with_language_model(overrides: dict[str, object]) -> dict[str, object]:
     return {**defaults, **overrides}
 
 
-def _stage_command(name: str, stages: Sequence[Stage], text: str) -> click.Command:
+def stage_command(name: str, stages: Sequence[Stage], text: str) -> click.Command:
+    """Make the command that runs some stages, with all options of a run."""
+
     @click.command(name=name, help=text)
     @config_option
     @workspace_option
@@ -131,7 +133,7 @@ def _stage_command(name: str, stages: Sequence[Stage], text: str) -> click.Comma
     return command
 
 
-run = _stage_command(
+run = stage_command(
     "run",
     STAGES,
     """Run all stages: sample, label, score, cluster, report.
@@ -139,12 +141,12 @@ run = _stage_command(
     What is complete is skipped, so running again resumes. Answers of language models are kept the moment they arrive
     and never paid for twice.""",
 )
-sample = _stage_command(
+sample = stage_command(
     "sample", ("sample",), "Run model and dictionaries over the corpus once, and choose contexts for every feature."
 )
-score = _stage_command(
+score = stage_command(
     "score", ("score",), "Judge labels and their controls on held-out contexts, and compute scores with intervals."
 )
-cluster = _stage_command(
+cluster = stage_command(
     "cluster", ("cluster",), "Find each feature's neighbors, cluster them, name the clusters, and draw the map."
 )

@@ -7,10 +7,10 @@ What it answers, how slowly, within which limits and with which faults is up to 
         ... base_url=provider.openai_url ...
 
     featlas fake-provider --latency 0.2 --fault-share 0.3
-    python -m flows.fake_provider --port 8123      # its addresses as JSON; GET /counts tells the counts; until killed
+    python -m flows.fake_provider --port 8123      # its addresses as JSON; GET /counts and /questions tell the rest
 """
 
-from flows.fake_provider.asked import Asked
+from flows.fake_provider.asked import Asked, question_name
 from flows.fake_provider.faults import FAULTS, MIXED, Call, CallFault, Fault, Faults, always, in_turn, mixed
 from flows.fake_provider.provider import Answer, LoopbackProvider
 
@@ -27,4 +27,5 @@ __all__ = [
     "always",
     "in_turn",
     "mixed",
+    "question_name",
 ]

@@ -8,6 +8,7 @@ import sys
 import threading
 
 from flows.fake_provider import LoopbackProvider, mixed
+from flows.fake_provider.answers import fixed_text, varied_text
 
 
 def main() -> None:
@@ -20,20 +21,28 @@ def main() -> None:
     parser.add_argument("--batch-seconds", type=float, default=0.05, help="time from a batch's creation to its end")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--no-prompt-cache", action="store_true", help="make usage the same whatever was asked before")
+    parser.add_argument("--call-seconds", type=float, default=0.0, help="from a call about batches to its reply")
+    parser.add_argument("--varied", action="store_true", help="answers that depend on the question, and on it alone")
+    parser.add_argument("--until-input-ends", action="store_true", help="end when standard input does")
     options = parser.parse_args()
     provider = LoopbackProvider(
+        varied_text if options.varied else fixed_text,
         port=options.port,
         latency_seconds=options.latency,
         faults=mixed(share=options.fault_share, seed=options.seed),
         requests_per_minute=options.requests_per_minute,
         batch_seconds=options.batch_seconds,
+        call_seconds=options.call_seconds,
         prompt_cache=not options.no_prompt_cache,
         keep_asked=False,
     )
     with provider:
         sys.stdout.write(json.dumps({"anthropic": provider.url, "openai": provider.openai_url}) + "\n")
         sys.stdout.flush()
-        threading.Event().wait()
+        if options.until_input_ends:
+            sys.stdin.read()
+        else:
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

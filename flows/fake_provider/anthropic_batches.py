@@ -45,8 +45,10 @@ class MessageBatches:
             raise Refused(413, "Request exceeds the maximum size")
         asked = json.loads(request.body)["requests"]
         most = rules.max_requests or MAX_REQUESTS
-        if not 1 <= len(asked) <= most:
-            raise Refused(400, f"requests: List should have between 1 and {most} items, not {len(asked)}")
+        if not asked:
+            raise Refused(400, "requests: List should have at least 1 item after validation, not 0")
+        if len(asked) > most:
+            raise Refused(400, f"requests: List should have at most {most} items after validation, not {len(asked)}")
         _check_names([one["custom_id"] for one in asked])
         name = self._batches.new_id()
         questions = [self._note(one["params"], request.headers, name, one["custom_id"]) for one in asked]

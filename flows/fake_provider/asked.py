@@ -65,6 +65,11 @@ def digest_of(body: JSON) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def question_name(system: str, user: str) -> str:
+    """Name of a question by its words, whichever API it came through."""
+    return blake2b(f"{len(system)} {system}{user}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 def text_of(content: JSON) -> str:
     """Text of a message's content, which is a string or a list of blocks."""
     return content if isinstance(content, str) else "".join(block.get("text", "") for block in content or [])

@@ -50,6 +50,8 @@ class BatchRules:
     max_requests: int | None
     """None is the API's own limit."""
     max_bytes: int | None
+    enqueued_tokens: int | None = None
+    """Prompt tokens that may wait in all batches together; None is no limit. Only OpenAI's batches are refused for it."""
 
 
 @dataclass
@@ -99,6 +101,11 @@ class Batches:
 
     def all(self) -> list[Batch]:
         return list(reversed(self._by_id.values()))
+
+    def tokens_waiting(self) -> int:
+        """Prompt tokens of all batches that have not ended."""
+        waiting = [batch for batch in self._by_id.values() if batch.state not in ("ended", "failed")]
+        return sum(asked.input_tokens for batch in waiting for asked in batch.questions)
 
     def get(self, name: str) -> Batch:
         if name not in self._by_id:

@@ -28,8 +28,8 @@ MIXED: tuple[Fault, ...] = (
 CallFault = Literal["400", "401", "403", "404", "413", "429", "500", "529", "reset", "lost_create"]
 """What can go wrong with a call about batches or files. `lost_create`: it is done, but the connection is reset before
 the reply."""
-Call = Literal["create", "retrieve", "list", "cancel", "results", "upload", "file", "content"]
-"""What is done with a batch or a file; `results` is Anthropic's, the last three are OpenAI's."""
+Call = Literal["create", "retrieve", "list", "cancel", "results", "upload", "file", "files", "content", "delete"]
+"""What is done with a batch or a file; `results` is Anthropic's, the last five are OpenAI's. `files` lists them."""
 
 Faults = Callable[[Asked], "Fault | None"]
 

@@ -1,4 +1,4 @@
-"""OpenAI's Files and Batches: upload, retrieve and content of files; create, retrieve, list and cancel of batches.
+"""OpenAI's Files and Batches: upload, retrieve, content, list and deletion of files; create, retrieve, list and cancel of batches.
 
 A request that was canceled has a line in neither file. All requests of a file must name one model.
 """
@@ -12,7 +12,7 @@ from time import time
 from uuid import uuid4
 
 from flows.fake_provider.api import Refused
-from flows.fake_provider.asked import Asked
+from flows.fake_provider.asked import TOKEN_CHARACTERS, Asked, text_of
 from flows.fake_provider.batches import LIFETIME_SECONDS, Batch, Batches, Note, Outcome, page, read_limit
 from flows.fake_provider.faults import Call
 from flows.fake_provider.http_server import JSON, Reply, Request, json_reply, read_form
@@ -40,12 +40,17 @@ class FilesAndBatches:
     def __init__(self, batches: Batches, note: Note) -> None:
         self._batches, self._note = batches, note
         self._files: dict[str, StoredFile] = {}
+        self._deleted: set[str] = set()
 
     def find(self, request: Request) -> tuple[Call, Callable[[], Reply]] | None:
         """What is to be done and how; None when the path is none of ours."""
         match (request.method, request.path.removeprefix("/v1/").split("/")):
             case ("POST", ["files"]):
                 return "upload", lambda: self._upload(request)
+            case ("GET", ["files"]):
+                return "files", lambda: self._list_files(request.query)
+            case ("DELETE", ["files", name]):
+                return "delete", lambda: self._delete(name)
             case ("GET", ["files", name]):
                 return "file", lambda: json_reply(200, _show_file(self._file(name)))
             case ("GET", ["files", name, "content"]):
@@ -73,15 +78,31 @@ class FilesAndBatches:
         self._files[stored.id] = stored
         return json_reply(200, _show_file(stored))
 
+    def files(self) -> list[StoredFile]:
+        """All that are kept, the oldest upload first, then what batches wrote."""
+        written = [
+            StoredFile(name, f"{name}.jsonl", "batch_output", _content(lines_of(batch)), int(batch.reached["ended"]))
+            for batch in self._batches.all()
+            for id_of, lines_of in ((_output_id, _output_lines), (_error_id, _error_lines))
+            if (name := id_of(batch)) is not None
+        ]
+        return [file for file in (*self._files.values(), *written) if file.id not in self._deleted]
+
     def _file(self, name: str) -> StoredFile:
-        for batch in self._batches.all():
-            for id_of, lines_of in ((_output_id, _output_lines), (_error_id, _error_lines)):
-                if id_of(batch) == name:
-                    content = "".join(f"{json.dumps(line)}\n" for line in lines_of(batch)).encode()
-                    return StoredFile(name, f"{name}.jsonl", "batch_output", content, int(batch.reached["ended"]))
-        if name not in self._files:
-            raise Refused(404, f"No such File object: {name}")
-        return self._files[name]
+        for file in self.files():
+            if file.id == name:
+                return file
+        raise Refused(404, f"No such File object: {name}")
+
+    def _list_files(self, query: Mapping[str, str]) -> Reply:
+        files = [file for file in self.files() if query.get("purpose") in (None, file.purpose)]
+        return json_reply(
+            200, {"object": "list", "data": [_show_file(file) for file in files[::-1]], "has_more": False}
+        )
+
+    def _delete(self, name: str) -> Reply:
+        self._deleted.add(self._file(name).id)
+        return json_reply(200, {"id": name, "object": "file", "deleted": True})
 
     def _create(self, request: Request) -> Reply:
         wanted = json.loads(request.body)
@@ -92,11 +113,26 @@ class FilesAndBatches:
         name = self._batches.new_id()
         lines = [line for line in file.content.split(b"\n") if line.strip()]
         problems = find_problems(lines, most=self._batches.rules.max_requests or MAX_REQUESTS)
+        problems = problems or self._queue_problems(lines)
         questions = [] if problems else [self._note_line(line, request.headers, name) for line in lines]
         info = {"input_file_id": file.id, "metadata": wanted.get("metadata")}
         batch = Batch(name, questions, info, problems)
         self._batches.add(batch)
         return json_reply(200, _show(batch))
+
+    def _queue_problems(self, lines: list[bytes]) -> list[JSON]:
+        """Why there is no room for this file in the queue; empty when there is."""
+        most, bodies = self._batches.rules.enqueued_tokens, [json.loads(line)["body"] for line in lines]
+        tokens = sum(
+            sum(len(text_of(message["content"])) for message in body["messages"]) // TOKEN_CHARACTERS for body in bodies
+        )
+        if most is None or self._batches.tokens_waiting() + tokens <= most:
+            return []
+        words = (
+            f"Enqueued token limit reached for {bodies[0]['model']}. Limit: {most:,} enqueued tokens. Please try again "
+            "once some in_progress batches have been completed."
+        )
+        return [_problem("token_limit_exceeded", words, None)]
 
     def _note_line(self, line: bytes, headers: Mapping[str, str], batch: str) -> Asked:
         question = json.loads(line)
@@ -216,6 +252,10 @@ def _output_id(batch: Batch) -> str | None:
 
 def _error_id(batch: Batch) -> str | None:
     return f"file-err-{batch.id}" if batch.count("errored") or batch.count("expired") else None
+
+
+def _content(lines: list[JSON]) -> bytes:
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
 
 def _output_lines(batch: Batch) -> list[JSON]:

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+from flows.fake_provider.answers import fixed_text
 from flows.fake_provider.anthropic_api import AnthropicApi
 from flows.fake_provider.anthropic_batches import MessageBatches
 from flows.fake_provider.api import Api, Refused, error_reply, fault_error
-from flows.fake_provider.asked import Asked, Received, digest_of
+from flows.fake_provider.asked import Asked, Received, digest_of, question_name
 from flows.fake_provider.batches import Batches, BatchRules, Outcome
 from flows.fake_provider.faults import Call, CallFault, Fault, Faults, spoil
 from flows.fake_provider.http_server import HOST, JSON, Break, HttpServer, Reply, Request, json_reply
@@ -26,7 +27,6 @@ from flows.fake_provider.openai_api import OpenAIApi
 from flows.fake_provider.openai_batches import FilesAndBatches
 from flows.fake_provider.prompt_cache import NOT_CACHED, PromptCache
 from flows.fake_provider.rate_limit import Limits
-from labeling.llm._example import example_text
 
 ANTHROPIC: Api = AnthropicApi()
 OPENAI: Api = OpenAIApi()
@@ -42,7 +42,7 @@ class LoopbackProvider:
     Limits and the rules of batches are read when it starts.
     """
 
-    answer: Answer = lambda asked: example_text(asked.schema)
+    answer: Answer = fixed_text
     faults: Faults = lambda _: None
     latency_seconds: float | Callable[[Asked], float] = 0.0
     """Before each answer; batches have their own time."""
@@ -57,6 +57,8 @@ class LoopbackProvider:
     tokens_per_minute: float | None = None
     burst_seconds: float = 1.0
     """What may come at once after a pause: as much as the limits allow in so many seconds, at least one request."""
+    call_seconds: float = 0.0
+    """From a call about batches or files, which is done at once, to its reply."""
     batch_seconds: float = 0.05
     """From a batch's creation to its end."""
     batch_cancel_seconds: float = 0.05
@@ -67,8 +69,12 @@ class LoopbackProvider:
     """None is the provider's own limit: 100,000 or 50,000."""
     batch_max_bytes: int | None = None
     """None is the provider's own limit: 256 MB or 200 MB."""
+    batch_enqueued_tokens: int | None = None
+    """Prompt tokens that may wait in OpenAI's batches together. One that would be too much fails after its creation."""
     call_faults: Mapping[Call, Sequence[CallFault | None]] = field(default_factory=dict)
     """What the first calls about batches and files meet, in turn: `{"create": ["500", "lost_create"]}`."""
+    says_usage: bool = True
+    """Whether answers tell how many tokens they took; some servers that speak a provider's protocol don't."""
     prompt_cache: bool = True
     """Whether usage tells of cached prefixes. It then depends on what was asked before; without, only on the body."""
     keep_asked: bool = True
@@ -80,6 +86,7 @@ class LoopbackProvider:
 
     def __enter__(self) -> Self:
         self._seen: Counter[str] = Counter()
+        self._questions: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._calls: Counter[Call] = Counter()
         self._in_flight = 0
@@ -112,30 +119,43 @@ class LoopbackProvider:
         return f"{self.url}/v1"
 
     def counts(self) -> dict[str, int]:
-        """What has happened so far; `requests` are questions, whether asked by themselves or in a batch."""
+        """What has happened so far; `requests` are questions, whether asked by themselves or in a batch. `calls` are
+        HTTP requests of any kind."""
         return {
             "requests": self._seen.total(),
             "answered": self.answered.total(),
             "answered_twice": sum(count > 1 for count in self.answered.values()),
             "faults": self._counts["faults"],
             "rate_limited": self._counts["rate_limited"],
+            "calls": self._counts["calls"],
             "batches": self._counts["batches"],
             "batch_requests": self._counts["batch_requests"],
             "most_in_flight": self.most_in_flight,
         }
+
+    def files(self) -> list[str]:
+        """Names of the files that OpenAI's side keeps: uploads by their own, others by the identifier."""
+        return [file.filename for file in self._files_and_batches.files()]
+
+    def questions(self) -> dict[str, int]:
+        """How often each question came, by `question_name`, whether by itself or in a batch."""
+        return dict(self._questions)
 
     async def _handle(self, request: Request) -> Reply | Break:
         api = _api_of(request)
         try:
             if request.path == "/counts":
                 return json_reply(200, self.counts())
+            if request.path == "/questions":
+                return json_reply(200, self.questions())
+            self._counts["calls"] += 1
             if not self._lets_in(request.headers):
                 raise Refused(401, f"invalid key: {dict(request.headers)}")
             if request.method == "POST" and request.path in QUESTION_PATHS:
                 return await self._question(api, request)
             if request.method == "POST" and request.path == "/v1/messages/count_tokens":
                 return json_reply(200, {"input_tokens": _count_tokens(api, request.body)})
-            return self._call(api, request)
+            return await self._call(api, request)
         except Refused as error:
             return error_reply(api, error)
 
@@ -168,6 +188,7 @@ class LoopbackProvider:
         digest = digest_of(body)
         asked = api.read_question(body, Received(headers, digest, self._seen[digest], batch, custom_id))
         self._seen[digest] += 1
+        self._questions[question_name(asked.system, asked.user)] += 1
         if self.keep_asked:
             self.asked.append(asked)
         return asked
@@ -203,9 +224,10 @@ class LoopbackProvider:
         text = spoil(self.answer(asked), fault)
         if fault is None:
             self.answered[asked.digest] += 1
-        return api.write_answer(asked, text, fault, self._cache.use(asked) if self.prompt_cache else NOT_CACHED)
+        answer = api.write_answer(asked, text, fault, self._cache.use(asked) if self.prompt_cache else NOT_CACHED)
+        return answer if self.says_usage else {name: value for name, value in answer.items() if name != "usage"}
 
-    def _call(self, api: Api, request: Request) -> Reply | Break:
+    async def _call(self, api: Api, request: Request) -> Reply | Break:
         """Do what is asked about batches or files."""
         routes = self._message_batches if api is ANTHROPIC else self._files_and_batches
         found = routes.find(request)
@@ -220,6 +242,7 @@ class LoopbackProvider:
         with _malformed_is_refused():
             reply = respond()
         self._counts["batches"] += call == "create"
+        await asyncio.sleep(self.call_seconds)
         return "reset" if fault == "lost_create" else reply
 
     def _call_fault(self, call: Call) -> CallFault | None:
@@ -234,6 +257,7 @@ class LoopbackProvider:
             done_at_cancel=self.batch_done_at_cancel,
             max_requests=self.batch_max_requests,
             max_bytes=self.batch_max_bytes,
+            enqueued_tokens=self.batch_enqueued_tokens,
         )
         return Batches(lambda asked: self._outcome_in_batch(api, asked), rules, prefix=prefix)
 

@@ -38,7 +38,8 @@ def billed_before(workspace: Workspace, model: str, purpose: str) -> Billed:
                 & (pl.col("purpose") == purpose)
                 & (pl.col("state") == "answered")
                 & (pl.col("attempts") == 1)  # else tokens of several answers are added up
-                & (pl.col("input_tokens") > 0)  # some servers count nothing
+                & (pl.col("input_tokens") > 0)  # null where the server did not say
+                & pl.col("output_tokens").is_not_null()
             )
             .sort("answered_at")
             .tail(ANSWERS_READ)

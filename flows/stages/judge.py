@@ -21,8 +21,9 @@ import polars as pl
 from evals import scorers
 from evals.calibration import Curve
 from evals.scorers import Scorer
-from flows.llm import LLMSettings, Sent, Usage, send
+from flows.llm import LLMSettings, Sent, send
 from flows.stages.split_windows import split_windows
+from flows.usage import Usage
 from labeling import evidence
 from labeling.feature_evidence import read_contexts
 from labeling.identity import identify
@@ -95,14 +96,21 @@ class _Judged:
 
     asked: AskedLabel
     grades: Grades
-    keys: Sequence[str]
-    """Keys of the requests that asked."""
+    trails: Sequence[tuple[str, ...]]
+    """Keys of the requests that asked; of a question that was asked twice, both, the first one first."""
 
     def request_keys(self) -> Iterator[str | None]:
         """The request of each judgment; None for offline scorers."""
+        return (None if trail is None else trail[-1] for trail in self._trail_of_each())
+
+    def first_request_keys(self) -> Iterator[str | None]:
+        """The request of each judgment whose answer could not be used; None where there was one question."""
+        return (None if trail is None or len(trail) == 1 else trail[0] for trail in self._trail_of_each())
+
+    def _trail_of_each(self) -> Iterator[tuple[str, ...] | None]:
         if not self.grades.request:
             return repeat(None, len(self.asked.task.rows))
-        return (None if request is None else self.keys[request] for request in self.grades.request)
+        return (None if request is None else self.trails[request] for request in self.grades.request)
 
     def places(self) -> Iterator[int | None]:
         """The place of each judgment in its request; None for offline scorers."""
@@ -133,7 +141,7 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         span = slice(place, place + len(item.requests))
         place += len(item.requests)
         grades = scorer.parse(item.task, windows, sent.results[span])
-        judged.append(_Judged(item, grades, sent.keys[span]))
+        judged.append(_Judged(item, grades, sent.asked[span]))
         lost.update(reason for reason in grades.reasons if reason is not None)
     frame = pl.concat([_judged_before(job), _judgments(job, judged, windows)])
     evidence.write_shard(workspace, "judgments", job.group, job.shard, frame)
@@ -235,6 +243,7 @@ def _judgments(job: JudgeShard, judged: Sequence[_Judged], windows: Windows) -> 
         pl.Series("reason", [reason for item in judged for reason in item.grades.reasons], dtype=pl.String),
         pl.Series("request_key", [key for item in judged for key in item.request_keys()], dtype=pl.String),
         pl.Series("place", [place for item in judged for place in item.places()], dtype=pl.Int16),
+        pl.Series("first_request_key", [key for item in judged for key in item.first_request_keys()], dtype=pl.String),
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from flows.llm import LLMSettings, Sent, Usage, llm_settings, send, shards_at_once
+from flows.llm import LLMSettings, Sent, llm_settings, send, shards_at_once
 from flows.session import Session
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from flows.stages.split_windows import split_windows
+from flows.usage import Usage
 from labeling import evidence, explainers
 from labeling.errors import UsageError
 from labeling.explainers import Explainer

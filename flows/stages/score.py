@@ -14,7 +14,7 @@ from evals.joined import join_tables
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
 from flows.budgets import prices
-from flows.llm import llm_settings, shards_at_once, usage_of
+from flows.llm import llm_settings, shards_at_once
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
@@ -23,6 +23,7 @@ from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
 from flows.stages.score_part import ScorePart, judgments_of, score_part
 from flows.stages.score_rows import group_rows, score_rows
+from flows.usage import usage_of
 from labeling import evidence
 from labeling.allocator import give_back_freed_memory
 from labeling.identity import identify
@@ -271,5 +272,7 @@ def _remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:
 
 
 def _request_keys(session: Session, judging: Judging, labels: pl.DataFrame) -> list[str]:
-    asked = judgments_of(session.workspace, judging.group, labels).select(pl.col("request_key").drop_nulls().unique())
-    return asked.collect()["request_key"].to_list()
+    """Every request behind the judgments of these labels, also those whose answers could not be used."""
+    names = ("request_key", "first_request_key")
+    asked = judgments_of(session.workspace, judging.group, labels).select(names).unique().collect()
+    return pl.concat([asked[name] for name in names]).drop_nulls().unique().to_list()

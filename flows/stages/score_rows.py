@@ -11,8 +11,8 @@ import polars as pl
 from evals.groups import score_groups
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
-from flows.llm import Usage
 from flows.stages.labels_to_judge import Judging
+from flows.usage import Usage
 from labeling.identity import identify
 
 

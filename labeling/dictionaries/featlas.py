@@ -16,7 +16,10 @@ from pathlib import Path
 
 import torch
 
-from labeling.dictionaries import Codes
+from labeling.dictionaries._architectures import decode
+from labeling.dictionaries._codes import Codes, Origin
+from labeling.dictionaries._encoding import Encoder, TopK, encode
+from labeling.dictionaries._files import Settings, read_json, read_safetensors
 from labeling.errors import FeatlasError
 from labeling.types import JSON, FloatArray
 
@@ -24,8 +27,6 @@ WEIGHTS = "dictionary.safetensors"
 CARD = "card.json"
 FORMAT = "featlas-dictionary"
 FORMAT_VERSION = 1
-SCORES_AT_ONCE = 2**24
-"""Feature activations held at once while encoding: 64 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class TopKDictionary:
     b_dec: torch.Tensor  # float32 [d_model]
     k: int
     architecture: str = "topk"
+    origin: Origin | None = None
 
     @property
     def n_features(self) -> int:
@@ -47,6 +49,10 @@ class TopKDictionary:
     def d_model(self) -> int:
         return int(self.w_enc.shape[1])
 
+    @property
+    def n_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (self.w_enc, self.b_enc, self.w_dec, self.b_dec))
+
     @cached_property
     def fingerprint(self) -> str:
         digest = blake2b(f"topk {self.k}".encode(), digest_size=8)
@@ -55,25 +61,15 @@ class TopKDictionary:
         return digest.hexdigest()
 
     @cached_property
-    def _bias(self) -> torch.Tensor:
-        return self.b_enc - self.w_enc @ self.b_dec  # so that a batch needs one product and no subtraction
+    def _encoder(self) -> Encoder:
+        # the bias takes b_dec along, so that a batch needs one product and no subtraction
+        return Encoder(self.w_enc, self.b_enc - self.w_enc @ self.b_dec)
 
     def encode(self, activations: torch.Tensor) -> Codes:
-        at_once = max(1, SCORES_AT_ONCE // self.n_features)
-        parts = [self._top(part) for part in torch.split(activations, at_once)]
-        values = torch.cat([value for value, _ in parts]) if parts else activations.new_zeros((0, self.k))
-        features = torch.cat([feature for _, feature in parts]) if parts else values.long()
-        row, column = (values > 0).nonzero(as_tuple=True)
-        return Codes(row=row, feature=features[row, column], value=values[row, column], n_rows=len(activations))
-
-    def _top(self, activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scores = torch.addmm(self._bias, activations, self.w_enc.T)
-        value, feature = scores.topk(self.k, dim=1, sorted=False)
-        return value, feature
+        return encode(self._encoder, TopK(self.k), activations)
 
     def decode(self, codes: Codes) -> torch.Tensor:
-        rebuilt = self.b_dec.repeat(codes.n_rows, 1)
-        return rebuilt.index_add_(0, codes.row, codes.value[:, None] * self.w_dec[codes.feature])
+        return decode(codes, self.w_dec, self.b_dec)
 
     def directions(self) -> FloatArray:
         directions: FloatArray = self.w_dec.cpu().numpy()
@@ -92,18 +88,9 @@ def matches(place: Path) -> bool:
 
 def create(*, path: Path) -> TopKDictionary:
     """Read and check a dictionary. Raise FeatlasError that names the file, the value seen and what was expected."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     weights, card_file = files(path)
-    card = read_card(card_file)
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise FeatlasError(
-            f"{weights} is not a readable safetensors file ({error}). Copy or train it again."
-        ) from error
-    n_features, d_model, k = (_count(card, key, card_file) for key in ("n_features", "d_model", "k"))
+    card = Settings(card_file, read_card(card_file))
+    n_features, d_model, k = (card.count(key) for key in ("n_features", "d_model", "k"))
     if k > n_features:
         raise FeatlasError(
             f"{card_file}: 'k' is {k}, expected at most 'n_features', which is {n_features}. Mend the card."
@@ -114,8 +101,12 @@ def create(*, path: Path) -> TopKDictionary:
         "W_dec": (n_features, d_model),
         "b_dec": (d_model,),
     }
-    w_enc, b_enc, w_dec, b_dec = (_checked(tensors, name, shape, weights) for name, shape in shapes.items())
-    return TopKDictionary(w_enc=w_enc, b_enc=b_enc, w_dec=w_dec, b_dec=b_dec, k=k)
+    tensors = read_safetensors(weights)
+    w_enc, b_enc, w_dec, b_dec = (
+        tensors.take(name, shape, says="the card beside it").contiguous() for name, shape in shapes.items()
+    )
+    origin = Origin(model=card.text("model"), hook=card.text("hook"), context_size=card.whole("sequence"))
+    return TopKDictionary(w_enc=w_enc, b_enc=b_enc, w_dec=w_dec, b_dec=b_dec, k=k, origin=origin)
 
 
 def save(dictionary: TopKDictionary, path: Path, *, card: dict[str, JSON]) -> None:
@@ -151,15 +142,13 @@ def rounded(dictionary: TopKDictionary) -> TopKDictionary:
 
 def read_card(file: Path) -> dict[str, JSON]:
     """Read `card.json`. Raise FeatlasError when it describes another format or architecture."""
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FeatlasError(f"{file} is not readable JSON ({error}). Copy or train the dictionary again.") from error
+    card = read_json(file).values
     expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "architecture": "topk"}
     for key, value in expected.items():
-        seen = card.get(key) if isinstance(card, dict) else None
-        if seen != value:
-            raise FeatlasError(f"{file}: {key!r} is {seen!r}, expected {value!r}. Use a dictionary written by featlas.")
+        if card.get(key) != value:
+            raise FeatlasError(
+                f"{file}: {key!r} is {card.get(key)!r}, expected {value!r}. Use a dictionary written by featlas."
+            )
     return dict(card)
 
 
@@ -168,24 +157,3 @@ def files(place: Path, *, new: bool = False) -> tuple[Path, Path]:
     if place.is_file() or (new and place.suffix):
         return place.with_suffix(".safetensors"), place.with_suffix(".json")
     return place / WEIGHTS, place / CARD
-
-
-def _count(card: dict[str, JSON], key: str, file: Path) -> int:
-    seen = card.get(key)
-    if not isinstance(seen, int) or isinstance(seen, bool) or seen < 1:
-        raise FeatlasError(f"{file}: {key!r} is {seen!r}, expected a whole number above 0. Mend the card.")
-    return seen
-
-
-def _checked(tensors: dict[str, torch.Tensor], name: str, shape: tuple[int, ...], file: Path) -> torch.Tensor:
-    if name not in tensors:
-        raise FeatlasError(f"{file} has no tensor {name!r}; it holds {', '.join(sorted(tensors)) or 'nothing'}.")
-    tensor = tensors[name].float()
-    if tuple(tensor.shape) != shape:
-        raise FeatlasError(
-            f"{file}: {name!r} has shape {list(tensor.shape)}, but the card beside it says {list(shape)}."
-        )
-    bad = int((~tensor.isfinite()).sum())
-    if bad:
-        raise FeatlasError(f"{file}: {name!r} has {bad} values that are not finite (NaN or infinite), expected none.")
-    return tensor.contiguous()

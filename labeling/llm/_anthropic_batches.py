@@ -76,6 +76,12 @@ class AnthropicBatches:
         with calling(self._endpoint, self._sdk):
             self._client.messages.batches.cancel(provider_batch)
 
+    def clean_up(self, provider_batch: str) -> None:
+        """There are no files; the provider drops results by itself after 29 days."""
+
+    def discard(self, batch: str, since: float) -> None:
+        """Nothing is uploaded ahead of a batch."""
+
     def recent(self, since: float) -> Iterator[SeenBatch]:
         with calling(self._endpoint, self._sdk):
             for seen in self._client.messages.batches.list(limit=PAGE):  # newest first, page by page

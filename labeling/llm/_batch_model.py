@@ -33,6 +33,8 @@ class BatchModel:
         self._wait = wait
         self._retry_failed = retry_failed
         self._noted: dict[str, None] = {}
+        self._answered: set[str] = set()
+        """Requests that had an answer when they were asked for here: whoever finds it unusable is not given another."""
         self.reused = 0
         """Distinct requests that were answered already when they were asked for."""
         self.sent_again = 0
@@ -63,6 +65,7 @@ class BatchModel:
         distinct = dict.fromkeys(keys)
         known: dict[str, LLMResult] = {**self._ledger.answers(distinct)}
         self.reused += len(known)
+        self._answered |= known.keys()
         missing = [key for key in distinct if key not in known]
         failures = self._ledger.failures(missing)
         known |= {key: failure for key, failure in failures.items() if self._stays(key, failure)}
@@ -72,7 +75,8 @@ class BatchModel:
 
     def _stays(self, key: str, failure: CompletionFailure) -> bool:
         """Whether a failure is the result: it came now, or the same would come again."""
-        return key in self._desk.failed or not (failure.retryable or self._retry_failed)
+        came_now = key in self._desk.failed or key in self._answered
+        return came_now or not (failure.retryable or self._retry_failed)
 
 
 def is_pending(result: LLMResult) -> bool:

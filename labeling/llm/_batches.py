@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
 from labeling.errors import FeatlasError, UsageError
 from labeling.llm._endpoint import Endpoint
-from labeling.llm._faults import AGAIN, Fault, connection_fault, status_fault
+from labeling.llm._faults import ADDRESS_HINTS, AGAIN, Fault, connection_fault, error_message, status_fault
 from labeling.types import JSON, Completion, LLMRequest
+
+TOO_LARGE = "batch_too_large"
+"""Reason of a fault: fewer requests in one batch would be taken."""
+QUEUE_FULL = "batch_queue_full"
+"""Reason of a fault: this would be too much beside what waits at the provider already."""
+TOO_LARGE_WORDS = ("too large", "larger than", "too many", "maximum size", "should have at most", "smaller batch")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class BatchStatus:
     """Once ended: why a request has no result."""
     detail: str = ""
     """The provider's words, where it refused."""
+    refused_as: str = "batch_failed"
+    """Where it refused: TOO_LARGE, QUEUE_FULL, or what no smaller batch would mend."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,11 @@ class SeenBatch:
 class CallFailed(Exception):
     """A call without success, for a reason that does not stop the run."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, *, nothing_made: bool = False) -> None:
         super().__init__(fault.detail)
         self.fault = fault
+        self.nothing_made = nothing_made
+        """Whether it failed before anything was asked of the provider that could make a batch."""
 
 
 class BatchClient(Protocol):
@@ -84,6 +94,14 @@ class BatchClient(Protocol):
         ...
 
     def cancel(self, provider_batch: str) -> None: ...
+
+    def clean_up(self, provider_batch: str) -> None:
+        """Delete the files that the provider keeps of a batch whose outcome is stored. Deleting again changes nothing."""
+        ...
+
+    def discard(self, batch: str, since: float) -> None:
+        """Delete what was uploaded since then (Unix seconds) for our batch, of which the provider certainly made none."""
+        ...
 
     def recent(self, since: float) -> Iterator[SeenBatch]:
         """Batches of the account made since then (Unix seconds)."""
@@ -116,11 +134,21 @@ def calling(endpoint: Endpoint, sdk: Any) -> Iterator[None]:
     except sdk.APIStatusError as error:
         if error.status_code == 404:
             raise FeatlasError(
-                f"The server at {endpoint.shown_url} does not know this batch, or has no batch endpoint (HTTP 404: "
-                f"{endpoint.scrub(str(error.message))}). Check llm.base_url and that the key in {endpoint.key_name} is of "
-                f"the same account as when the batch was submitted. {AGAIN}"
+                f"The server at {endpoint.shown_url} has no batch endpoint, or does not know this batch (HTTP 404: "
+                f"{endpoint.scrub(error_message(error.body))}). Where it has none, as most servers of one's own, ask with "
+                f"--mode interactive; else check llm.base_url ({ADDRESS_HINTS[endpoint.provider]}) and that the key in "
+                f"{endpoint.key_name} is of the same account as when the batch was submitted. {AGAIN}"
             ) from error
-        raise CallFailed(status_fault(endpoint, error.status_code, error.body, error.response.headers)) from error
+        fault = status_fault(endpoint, error.status_code, error.body, error.response.headers)
+        if error.status_code == 413 or (error.status_code == 400 and says_too_large(fault.detail)):
+            fault = replace(fault, reason=TOO_LARGE)
+        raise CallFailed(fault) from error
+
+
+def says_too_large(words: str) -> bool:
+    """Whether a provider's words about a batch mean that it holds too much; they have no code for it in common."""
+    plain = words.lower().replace("_", " ")
+    return any(phrase in plain for phrase in TOO_LARGE_WORDS)
 
 
 def request_fault(endpoint: Endpoint, status: int, body: object, headers: Mapping[str, str] | None = None) -> Fault:

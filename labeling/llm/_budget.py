@@ -15,7 +15,7 @@ from threading import Lock
 
 from labeling.errors import BudgetReached, UsageError
 from labeling.llm._prices import Prices
-from labeling.types import Completion, LLMRequest, LLMResult
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 
 BYTES_PER_TOKEN = 3
 """Fewest bytes of UTF-8 that a token of a prompt is taken to have; of English text it has about 4.5 on average."""
@@ -115,8 +115,8 @@ class Budget:
     def settle(self, reservation: Reservation, result: LLMResult | None) -> None:
         """Replace the worst case by the real cost; None for a request that was not sent after all.
 
-        Answers that can't be used count where they were billed. A failure that may be billed without saying so counts
-        as its worst case. Settling twice changes nothing.
+        Answers that can't be used count where they were billed. What may be billed without saying how much, a failure or
+        an answer without token counts, counts as its worst case. Settling twice changes nothing.
         """
         with self._lock:
             if self._under_way.pop(reservation.number, None) is None:
@@ -125,9 +125,12 @@ class Budget:
                 self._requests -= 1
                 return
             answer = result if isinstance(result, Completion) else result.answer
-            if answer is not None:
-                self._add(self._prices.cost_usd(reservation.model, answer))
-            elif not isinstance(result, Completion) and result.reason in MAYBE_BILLED:
+            cost = None if answer is None else self._prices.cost_usd(reservation.model, answer)
+            if cost is not None:
+                self._cost_usd += cost
+            elif answer is not None and self._prices.price_of(reservation.model) is None:
+                self._cost_known = False
+            elif answer is not None or (isinstance(result, CompletionFailure) and result.reason in MAYBE_BILLED):
                 self._cost_usd += reservation.worst_usd
                 self._unsure_usd += reservation.worst_usd
 
@@ -147,12 +150,6 @@ class Budget:
     def _requests_used(self) -> bool:
         return self._max_requests is not None and self._requests >= self._max_requests
 
-    def _add(self, cost_usd: float | None) -> None:
-        if cost_usd is None:
-            self._cost_known = False
-        else:
-            self._cost_usd += cost_usd
-
     def _message(self) -> str:
         limit = (
             f"{self._max_requests:,} requests (llm.max_requests)"
@@ -160,7 +157,11 @@ class Budget:
             else f"${self._max_cost_usd:g} (llm.max_cost): the next request could pass it"
         )
         cost = f"${self._cost_usd:.4f}" if self._cost_known else "an unknown sum"
-        unsure = f", ${self._unsure_usd:.4f} of it at most for requests without an answer" if self._unsure_usd else ""
+        unsure = (
+            f", ${self._unsure_usd:.4f} of it at most for requests that did not say what they cost"
+            if self._unsure_usd
+            else ""
+        )
         return (
             f"This run has reached its limit of {limit}. It sent {self._requests:,} requests and spent {cost}{unsure}. "
             "Every answer is stored. The same command goes on from there, with a limit of its own: it asks only for "

@@ -233,12 +233,13 @@ def estimate(request: LLMRequest) -> Cost:
 
 def _feedback(outcome: Completion | Fault, headers: Mapping[str, str]) -> Feedback:
     answer = outcome.answer if isinstance(outcome, Fault) else outcome
+    counts = (None, None) if answer is None else (answer.input_tokens, answer.output_tokens)
     overloaded = isinstance(outcome, Fault) and outcome.reason in OVERLOADED
     return Feedback(
         overloaded=overloaded,
         retry_after_seconds=outcome.retry_after_seconds if isinstance(outcome, Fault) and overloaded else None,
         announced=read_limits(headers, now=time.time()) if headers else {},
-        used=None if answer is None else Cost(answer.input_tokens, answer.output_tokens),
+        used=None if counts[0] is None or counts[1] is None else Cost(counts[0], counts[1]),
     )
 
 

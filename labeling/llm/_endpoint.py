@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from labeling.errors import UsageError
+from labeling.llm._servers import OwnServer
 
 LONGEST_DETAIL = 600
 """Characters of a server's own words that are kept in messages and failure details."""
@@ -51,8 +52,7 @@ def read_endpoint(
     provider: str,
     model: str,
     base_url: str | None,
-    default_url: str,
-    url_name: str,
+    server: OwnServer,
     key_name: str,
     key_optional: bool,
 ) -> Endpoint:
@@ -61,16 +61,16 @@ def read_endpoint(
     `key_optional` lets servers other than the default one go without a key. Raise UsageError when a key is missing
     or cannot be one, or when the address is none.
     """
-    url = base_url or os.environ.get(url_name, "").strip() or default_url
+    url = server.named(base_url)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         shown = url.rpartition("@")[2]
         raise UsageError(
             f"The address of {provider} is {shown!r}. Allowed: http://host:port/path or https://...; "
-            f"set llm.base_url or {url_name}."
+            f"set llm.base_url or {server.variable}."
         )
     key = os.environ.get(key_name, "").strip()
-    placeholder = not key and key_optional and url != default_url
+    placeholder = not key and key_optional and url != server.url
     if not key and not placeholder:
         raise UsageError(_missing_key(provider, model, key_name, key_optional))
     if key and not (key.isascii() and key.isprintable() and " " not in key):

@@ -20,8 +20,24 @@ from labeling.llm._endpoint import Endpoint
 from labeling.types import JSON, Completion
 
 NO_CREDIT_CODES = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active"}
+NO_KEY_CODES = {"no_db_connection"}
+"""LiteLLM's proxy without a database says so, with status 400, of any key but its own."""
 UNKNOWN_MODEL_CODES = {"model_not_found"}
-TOO_LONG_CODES = {"context_length_exceeded", "request_too_large", "string_above_max_length"}
+UNKNOWN_MODEL_WORDS = ("invalid model name", "is not a valid model")
+"""How gateways say it with status 400: LiteLLM, OpenRouter."""
+TOO_LONG_CODES = {
+    "context_length_exceeded",
+    "request_too_large",
+    "string_above_max_length",
+    "exceed_context_size_error",
+}
+TOO_LONG_WORDS = (
+    "prompt is too long",
+    "maximum context length",
+    "context window",
+    "context size",
+    "maximum model length",
+)
 FILTERED_CODES = {"content_filter", "content_policy_violation"}
 RETRYABLE_STATUS = {
     408: "timeout",
@@ -30,6 +46,10 @@ RETRYABLE_STATUS = {
     429: "rate_limited",
     503: "overloaded",
     529: "overloaded",
+}
+ADDRESS_HINTS = {
+    "openai": "the address of an OpenAI-compatible server usually ends in /v1",
+    "anthropic": "the address of a server that speaks Anthropic's API ends before /v1",
 }
 AGAIN = "Answers received so far are stored; running again asks only for the missing ones."
 
@@ -108,22 +128,31 @@ def _stop_message(endpoint: Endpoint, status: int, codes: set[str], said: str) -
     seen = f"(HTTP {status}: {said})"
     if status == 402 or codes & NO_CREDIT_CODES or (status == 400 and "credit balance" in said):
         return f"The account behind {variable} has no credit left for {name} {seen}. Add credit and run again. {AGAIN}"
-    if status == 401 and endpoint.key_is_placeholder:
+    no_key = status == 401 or codes & NO_KEY_CODES
+    if no_key and endpoint.key_is_placeholder:
         return f"The server at {where} wants a key {seen}. Set {variable} and run again. {AGAIN}"
-    if status == 401:
+    if no_key:
         return f"The server at {where} refused the key in {variable} {seen}. Check the key and run again. {AGAIN}"
     if status == 403:
         return f"The key in {variable} may not use {name} at {where} {seen}. Choose another model or key. {AGAIN}"
-    if status == 404 or codes & UNKNOWN_MODEL_CODES:
+    if status == 404 or codes & UNKNOWN_MODEL_CODES or (status == 400 and _says(said, UNKNOWN_MODEL_WORDS)):
         return (
             f"The server at {where} does not know the model {endpoint.model!r} {seen}. Check the model's name and "
-            f"llm.base_url (the address of an OpenAI-compatible server usually ends in /v1). {AGAIN}"
+            f"llm.base_url ({ADDRESS_HINTS[endpoint.provider]}). {AGAIN}"
         )
     return None
 
 
+def error_message(body: object) -> str:
+    """The server's own words in an error body of any shape."""
+    return _error_words(body)[1]
+
+
+def _says(message: str, words: tuple[str, ...]) -> bool:
+    return any(some in message.lower() for some in words)
+
+
 def _rejection(status: int, codes: set[str], message: str) -> str:
-    text = message.lower()
-    if status == 413 or codes & TOO_LONG_CODES or "prompt is too long" in text or "maximum context length" in text:
+    if status == 413 or codes & TOO_LONG_CODES or _says(message, TOO_LONG_WORDS):
         return "context_too_long"
     return "content_filter" if codes & FILTERED_CODES else "rejected"

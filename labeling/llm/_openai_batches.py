@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
 
-from labeling.llm._batches import BatchLimits, BatchStatus, SeenBatch, calling, request_fault
+from labeling.llm._batches import (
+    QUEUE_FULL,
+    TOO_LARGE,
+    BatchLimits,
+    BatchStatus,
+    CallFailed,
+    SeenBatch,
+    calling,
+    request_fault,
+    says_too_large,
+)
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import Fault
 from labeling.llm.openai import chat_body, endpoint_of, read_chat
@@ -22,6 +33,8 @@ NAME = "featlas"
 WINDOW: Literal["24h"] = "24h"
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 ENDED = ("completed", "expired", "cancelled")
+QUEUE_FULL_CODE = "token_limit_exceeded"
+"""Of a batch that would pass the limit of prompt tokens that may wait for a model at a time."""
 LEFT_OVER = {"expired": "batch_expired", "cancelled": "batch_canceled"}
 
 
@@ -51,8 +64,12 @@ class OpenAIBatches:
 
     def submit(self, batch: str, requests: Sequence[JSON]) -> str:
         lines = b"".join(json.dumps(request, ensure_ascii=False).encode() + b"\n" for request in requests)
+        try:
+            with calling(self._endpoint, self._sdk):
+                file = self._client.files.create(file=(_file_name(batch), lines), purpose="batch")
+        except CallFailed as failed:
+            raise CallFailed(failed.fault, nothing_made=True) from failed
         with calling(self._endpoint, self._sdk):
-            file = self._client.files.create(file=(f"{batch}.jsonl", lines), purpose="batch")
             return self._client.batches.create(
                 input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW, metadata={NAME: batch}
             ).id
@@ -64,7 +81,13 @@ class OpenAIBatches:
         if seen.status == "failed":
             problems = (seen.errors.data if seen.errors else None) or []
             words = "; ".join(f"{p.code}: {p.message}" + (f" (line {p.line})" if p.line else "") for p in problems)
-            return BatchStatus("failed", done, detail=self._endpoint.scrub(words or "the provider gave no reason"))
+            refused_as = "batch_failed"
+            if any(p.code == QUEUE_FULL_CODE for p in problems):
+                refused_as = QUEUE_FULL
+            elif says_too_large(words):
+                refused_as = TOO_LARGE
+            said = self._endpoint.scrub(words or "the provider gave no reason")
+            return BatchStatus("failed", done, detail=said, refused_as=refused_as)
         state: Literal["ended", "under_way"] = "ended" if seen.status in ENDED else "under_way"
         return BatchStatus(state, done, left_over=LEFT_OVER.get(seen.status, "batch_incomplete"))
 
@@ -84,6 +107,27 @@ class OpenAIBatches:
         with calling(self._endpoint, self._sdk):
             self._client.batches.cancel(provider_batch)
 
+    def clean_up(self, provider_batch: str) -> None:
+        with calling(self._endpoint, self._sdk):
+            seen = self._client.batches.retrieve(provider_batch)
+        self._delete([seen.input_file_id, seen.output_file_id, seen.error_file_id])
+
+    def discard(self, batch: str, since: float) -> None:
+        with calling(self._endpoint, self._sdk):
+            files = []
+            for file in self._client.files.list(purpose="batch", order="desc"):  # newest first, page by page
+                if file.created_at + 1 < since:  # whole seconds
+                    break
+                if file.filename == _file_name(batch):
+                    files.append(file.id)
+        self._delete(files)
+
+    def _delete(self, files: Sequence[str | None]) -> None:
+        for file in files:
+            if file is not None:
+                with calling(self._endpoint, self._sdk), suppress(self._sdk.NotFoundError):
+                    self._client.files.delete(file)
+
     def recent(self, since: float) -> Iterator[SeenBatch]:
         with calling(self._endpoint, self._sdk):
             for seen in self._client.batches.list(limit=PAGE):  # newest first, page by page
@@ -91,6 +135,10 @@ class OpenAIBatches:
                     return
                 total = seen.request_counts.total if seen.request_counts else 0
                 yield SeenBatch(seen.id, (seen.metadata or {}).get(NAME, ""), total, seen.status in ENDED)
+
+
+def _file_name(batch: str) -> str:
+    return f"{batch}.jsonl"
 
 
 def _outcome(line: bytes, endpoint: Endpoint) -> Iterator[tuple[str, Completion | Fault]]:

@@ -32,6 +32,10 @@ class ModelPrice:
     cache_write: float
 
 
+FREE = ModelPrice(0.0, 0.0, 0.0, 0.0)
+"""The price of a server of one's own, which costs nothing however many tokens it is."""
+
+
 @dataclass(frozen=True)
 class Prices:
     as_of: str
@@ -47,15 +51,17 @@ class Prices:
         return Prices(self.as_of, {**self.models, **own.models})
 
     def cost_usd(self, model: str, completion: Completion) -> float | None:
-        """US dollars for an answer of `provider/model`; None when the price is not known."""
+        """US dollars for an answer of `provider/model`; None when the price or the tokens are not known."""
         price = self.price_of(model)
-        if price is None:
+        if price == FREE:
+            return 0.0
+        if price is None or completion.input_tokens is None or completion.output_tokens is None:
             return None
-        plain = completion.input_tokens - completion.cached_input_tokens - completion.cache_write_input_tokens
+        cached, written = completion.cached_input_tokens or 0, completion.cache_write_input_tokens or 0
         dollars = (
-            plain * price.input
-            + completion.cached_input_tokens * price.cached_input
-            + completion.cache_write_input_tokens * price.cache_write
+            (completion.input_tokens - cached - written) * price.input
+            + cached * price.cached_input
+            + written * price.cache_write
             + completion.output_tokens * price.output
         )
         return dollars / 1_000_000 * (BATCH_SHARE if completion.batch else 1.0)

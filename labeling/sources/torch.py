@@ -8,32 +8,27 @@ Knows nothing of what is done with the events, and nothing of files except throu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, Protocol, get_args
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 
 from labeling import dictionaries
-from labeling.allocator import keep_freed_memory
-from labeling.cores import idle_cores
-from labeling.dictionaries import Dictionary
+from labeling.dictionaries import Dictionary, Origin
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources import EventBatch, FeatureSetInfo
-from labeling.sources._models import Tokenizer, load_model, load_tokenizer, weights_hash
-from labeling.types import Document, FloatArray, IntArray, TokenizedDocument
+from labeling.sources._batches import Batch, batches
+from labeling.sources._models import Precision, outline
+from labeling.sources._origins import check_hook, check_model
+from labeling.sources._tokenizers import tokenize
+from labeling.sources._torch_model import TorchModel, open_model
+from labeling.types import Document, FloatArray, TokenizedDocument
 
-Precision = Literal["float32", "bfloat16"]
 SMALL_MODEL_BYTES = 1_000_000_000
-"""Processes that run at once each hold the model: at most this much of each."""
-BATCH_TOKENS = 4_096
-"""Padded tokens in a batch at most. A fixed number: results must not depend on the machine."""
-CPU_TOKENS = 1_024
-"""Of these, what a CPU reads at once: as fast as all together, in a quarter of the memory."""
+"""Processes that run at once each hold the model and its dictionaries: at most this much of both."""
 
 
 class FeatureSetSettings(Protocol):
@@ -51,6 +46,14 @@ class FeatureSetSettings(Protocol):
     def control_for(self) -> str | None: ...
     @property
     def device(self) -> str: ...
+    @property
+    def dtype(self) -> Precision: ...
+    @property
+    def prepend_bos(self) -> bool | None: ...
+    @property
+    def force(self) -> bool: ...
+    @property
+    def format(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -58,103 +61,34 @@ class TorchFeatureSet:
     """A dictionary at one place of one model."""
 
     name: str
-    model: str
+    model: str | None
     """`embedded/minilm`, `embedded/minilm-random`, a local folder, or a hub id."""
-    hook: str
-    """Module path whose output is encoded, such as `encoder.layer.2`."""
-    dictionary: str
+    hook: str | None
+    """Place that is encoded, such as `encoder.layer.2` (`_hooks`). None takes what the dictionary was trained at."""
+    dictionary: str | None
     """Folder or file of a dictionary, or `embedded/...`."""
     control_for: str | None = None
     device: str = "auto"
+    dtype: Precision = "float32"
+    prepend_bos: bool | None = None
+    """Whether sequences start with a BOS token. None: as the dictionary was trained, else as the tokenizer does."""
+    force: bool = False
+    """Go on when the dictionary says that it belongs to another model or hook."""
+    format: str | None = None
+    """Format of the dictionary's files. None: what they look like."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Sequences that go through the model together: `b` rows, `length` positions, `n` tokens that count."""
+class _Loaded:
+    """A feature set whose settings are complete, with its dictionary."""
 
-    token_ids: torch.Tensor  # int64 [b, length] with special tokens and padding
-    attention: torch.Tensor  # int64 [b, length]; 0 is padding
-    counted: torch.Tensor  # bool [b, length]; neither special nor padding
-    window: torch.Tensor  # int64 [n] window id of each counted token, in row order
-    position: torch.Tensor  # int64 [n] 0-based position of each counted token in its window
-
-
-class _AllHooksRead(Exception):
-    """Raised inside the forward pass when nothing after this point is needed."""
-
-
-class TorchModel:
-    """A model that is read at some of its modules."""
-
-    def __init__(self, model: str, hooks: Sequence[str], *, device: str, precision: Precision) -> None:
-        self.name = model
-        self.hooks = tuple(dict.fromkeys(hooks))
-        self.tokenizer: Tokenizer = load_tokenizer(model)
-        self._module = load_model(model, self.hooks)
-        self.device = device
-        self.weights = weights_hash(self._module)
-        self._module = self._module.to(device=device, dtype=getattr(torch, precision))
-        self._read: dict[str, torch.Tensor] = {}
-        for hook in self.hooks:
-            self._module.get_submodule(hook).register_forward_hook(self._reader(hook))
-
-    def _reader(self, hook: str) -> Any:
-        def read(module: torch.nn.Module, inputs: object, output: Any) -> None:  # noqa: ARG001
-            self._read[hook] = output if isinstance(output, torch.Tensor) else output[0]
-            if len(self._read) == len(self.hooks):
-                raise _AllHooksRead
-
-        return read
-
-    @cached_property
-    def widths(self) -> dict[str, int]:
-        """Width of the output at each hook, found by running one token."""
-        ids = torch.tensor([[*self.tokenizer.before, self.tokenizer.padding, *self.tokenizer.after]])
-        read = self._forward(ids, torch.ones_like(ids))
-        for hook in self.hooks:
-            if read[hook].shape[:-1] != ids.shape:
-                raise UsageError(
-                    f"The module {hook!r} of {self.name!r} gives {tuple(read[hook].shape)} numbers for {ids.shape[1]} tokens, not "
-                    "a row for each token. Hook a module that does, such as a whole layer."
-                )
-        return {hook: int(read[hook].shape[-1]) for hook in self.hooks}
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory of the parameters."""
-        return sum(parameter.numel() * parameter.element_size() for parameter in self._module.parameters())
-
-    def check_length(self, sequence: int) -> None:
-        """Raise UsageError when sequences of so many tokens do not fit the model."""
-        most = getattr(self._module.config, "max_position_embeddings", None)
-        special = len(self.tokenizer.before) + len(self.tokenizer.after)
-        if isinstance(most, int) and sequence + special > most:
-            raise UsageError(
-                f"`sequence` is {sequence} tokens, but the model {self.name!r} reads at most {most}, {special} of them "
-                f"special. Set `sequence` to {most - special} or less."
-            )
-
-    def activations(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Output at each hook for the counted tokens: float32 [n, width], on the model's device."""
-        rows, length = batch.token_ids.shape
-        step = max(1, CPU_TOKENS // length) if self.device == "cpu" else rows
-        parts: dict[str, list[torch.Tensor]] = {hook: [] for hook in self.hooks}
-        for i in range(0, rows, step):
-            read = self._forward(batch.token_ids[i : i + step], batch.attention[i : i + step])
-            counted = batch.counted[i : i + step].to(self.device)
-            for hook in self.hooks:
-                parts[hook].append(read[hook][counted].float())
-        return {hook: torch.cat(outputs) for hook, outputs in parts.items()}
-
-    def _forward(self, token_ids: torch.Tensor, attention: torch.Tensor) -> dict[str, torch.Tensor]:
-        self._read = {}
-        with torch.inference_mode():
-            try:
-                self._module(input_ids=token_ids.to(self.device), attention_mask=attention.to(self.device))
-            except _AllHooksRead:
-                return self._read
-        missing = ", ".join(hook for hook in self.hooks if hook not in self._read)
-        raise UsageError(f"The module {missing} of {self.name!r} takes no part in reading text. Hook another module.")
+    name: str
+    model: str
+    hook: str
+    prepend_bos: bool | None
+    settings: FeatureSetSettings
+    dictionary: Dictionary
+    origin: Origin | None
 
 
 class TorchSource:
@@ -162,7 +96,7 @@ class TorchSource:
 
     def __init__(self, model: TorchModel, dictionaries: Sequence[Dictionary], infos: Sequence[FeatureSetInfo]) -> None:
         self.model = model
-        self._dictionaries = tuple(dictionaries)
+        self.dictionaries = tuple(dictionaries)
         self.feature_sets = tuple(infos)
 
     @property
@@ -171,7 +105,8 @@ class TorchSource:
 
     @property
     def parallel(self) -> bool:
-        return self.model.device == "cpu" and self.model.n_bytes <= SMALL_MODEL_BYTES
+        n_bytes = self.model.n_bytes + sum(dictionary.n_bytes for dictionary in self.dictionaries)
+        return self.model.device == "cpu" and n_bytes <= SMALL_MODEL_BYTES
 
     def tokenize(self, documents: Sequence[Document]) -> list[TokenizedDocument]:
         return tokenize(self.model.tokenizer, documents)
@@ -188,7 +123,7 @@ class TorchSource:
 
     def encode(self, batch: Batch, activations: dict[str, torch.Tensor]) -> Iterator[EventBatch]:
         """Events of every feature set on one batch."""
-        for index, (dictionary, info) in enumerate(zip(self._dictionaries, self.feature_sets, strict=True)):
+        for index, (dictionary, info) in enumerate(zip(self.dictionaries, self.feature_sets, strict=True)):
             codes = dictionary.encode(activations[info.hook])
             row = codes.row.cpu()
             yield EventBatch(
@@ -200,169 +135,140 @@ class TorchSource:
                 n_tokens=len(batch.window),
             )
 
-    def directions(self, feature_set: int) -> FloatArray:
-        return self._dictionaries[feature_set].directions()
+    def directions(self, feature_set: int) -> FloatArray | None:
+        return self.dictionaries[feature_set].directions()
 
     def unembedding(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
         """None: models are loaded without their output head."""
         return None
 
 
-def create(
-    *, feature_sets: Sequence[FeatureSetSettings], threads: int | None = None, precision: Precision = "float32"
-) -> TorchSource:
+def create(*, feature_sets: Sequence[FeatureSetSettings], threads: int | None = None) -> TorchSource:
     """Load one model and the dictionaries of its feature sets.
 
-    `threads` None takes up to two idle cores. Raise UsageError for settings that can't be right, FeatlasError for
-    files that can't be used, a dictionary of another width than its hook among them.
+    `threads` None takes up to two idle cores. Raise UsageError for settings that can't be right, a dictionary trained at
+    another place among them; FeatlasError for files that can't be used, a dictionary of another width than its hook
+    among them.
     """
-    wanted = [_complete(feature_set) for feature_set in feature_sets]
-    places = sorted({(feature_set.model, feature_set.device) for feature_set in wanted})
-    if len(places) != 1:
-        seen = ", ".join(f"{model} on {device}" for model, device in places) or "none"
-        raise UsageError(f"A source reads one model on one device, but these are given: {seen}. Make one source each.")
-    loaded = [dictionaries.load(feature_set.dictionary) for feature_set in wanted]
-    model = open_model(
-        places[0][0],
-        [feature_set.hook for feature_set in wanted],
-        device=places[0][1],
-        threads=threads,
-        precision=precision,
+    _check_one_model(feature_sets)
+    return assemble(
+        feature_sets, [dictionaries.load(_dictionary(one), format=one.format) for one in feature_sets], threads=threads
     )
-    for feature_set, dictionary in zip(wanted, loaded, strict=True):
-        _check_width(feature_set, dictionary, model.widths[feature_set.hook])
-    infos = [_info(feature_set, each, model.weights) for feature_set, each in zip(wanted, loaded, strict=True)]
-    return TorchSource(model, [dictionary.to(model.device) for dictionary in loaded], infos)
 
 
-def open_model(
-    model: str,
-    hooks: Sequence[str],
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    precision: Precision = "float32",
-) -> TorchModel:
-    """Load a model to be read at `hooks`, with the errors of `create`."""
-    if precision not in get_args(Precision):
-        raise UsageError(f"`precision` is {precision!r}; allowed: {', '.join(get_args(Precision))}.")
-    torch.set_num_threads(_threads(threads))
-    keep_freed_memory()
-    return TorchModel(model, hooks, device=_device(device), precision=precision)
+def assemble(
+    feature_sets: Sequence[FeatureSetSettings], opened: Sequence[Dictionary], *, threads: int | None = None
+) -> TorchSource:
+    """`create` with dictionaries that are loaded already, one for each feature set."""
+    loaded = [_complete(settings, dictionary) for settings, dictionary in zip(feature_sets, opened, strict=True)]
+    first = loaded[0]
+    _check_hooks(loaded)
+    model = open_model(
+        first.model,
+        [feature_set.hook for feature_set in loaded],
+        device=first.settings.device,
+        threads=threads,
+        dtype=first.settings.dtype,
+        prepend_bos=_one_start(loaded),
+    )
+    loaded = [
+        replace(one, dictionary=dictionaries.fitted(one.dictionary, width=model.widths[one.hook])) for one in loaded
+    ]
+    for feature_set in loaded:
+        _check_width(feature_set, model.widths[feature_set.hook])
+    infos = [_info(feature_set, model) for feature_set in loaded]
+    return TorchSource(model, [feature_set.dictionary.to(model.device) for feature_set in loaded], infos)
 
 
-def _complete(settings: FeatureSetSettings) -> TorchFeatureSet:
-    model, hook, dictionary = settings.model, settings.hook, settings.dictionary
-    if model is None or hook is None or dictionary is None:
-        missing = [key for key in ("model", "hook", "dictionary") if getattr(settings, key) is None]
+def _check_one_model(feature_sets: Sequence[FeatureSetSettings]) -> None:
+    places = sorted({(str(one.model), one.device, one.dtype) for one in feature_sets})
+    if len(places) != 1:
+        seen = ", ".join(f"{model} on {device} in {dtype}" for model, device, dtype in places) or "none"
+        raise UsageError(f"A source reads one model on one device, but these are given: {seen}. Make one source each.")
+
+
+def _dictionary(settings: FeatureSetSettings) -> str:
+    missing = [key for key in ("model", "dictionary") if getattr(settings, key) is None]
+    if settings.dictionary is None or missing:
         raise UsageError(
-            f"The feature set {settings.name!r} does not say its {' and '.join(missing)}. The source 'torch' needs all of "
-            "model, hook and dictionary."
+            f"The feature set {settings.name!r} does not say its {' and '.join(missing)}. The source 'torch' needs both."
         )
-    return TorchFeatureSet(settings.name, model, hook, dictionary, settings.control_for, settings.device)
+    return settings.dictionary
 
 
-def _check_width(feature_set: TorchFeatureSet, dictionary: Dictionary, width: int) -> None:
-    if dictionary.d_model != width:
+def _complete(settings: FeatureSetSettings, dictionary: Dictionary) -> _Loaded:
+    """Take from the dictionary's origin what the settings leave out."""
+    origin = dictionary.origin
+    model = settings.model or ""
+    if not settings.force:
+        check_model(origin, feature_set=settings.name, model=model)
+    hook = settings.hook or (origin.hook if origin else None)
+    if hook is None:
+        raise UsageError(
+            f"The feature set {settings.name!r} does not say its hook, and its dictionary {settings.dictionary!r} does not say "
+            "where it was trained. Set `hook` to a module path of the model or a TransformerLens name."
+        )
+    start = settings.prepend_bos
+    if start is None and origin is not None:
+        start = origin.prepend_bos
+    return _Loaded(settings.name, model, hook, start, settings, dictionary, origin)
+
+
+def _check_hooks(loaded: Sequence[_Loaded]) -> None:
+    """Before any weight is read, or fetched from the hub: every hook exists, and is where its dictionary was trained."""
+    whole = outline(loaded[0].model)
+    for feature_set in loaded:
+        check_hook(
+            None if feature_set.settings.force else feature_set.origin,
+            feature_set=feature_set.name,
+            hook=feature_set.hook,
+            module=whole,
+            model=feature_set.model,
+        )
+
+
+def _one_start(loaded: Sequence[_Loaded]) -> bool | None:
+    """Whether sequences start with BOS, for all feature sets of one forward pass."""
+    starts = {feature_set.prepend_bos for feature_set in loaded}
+    if len(starts) > 1:
+        seen = ", ".join(f"{one.name}: {_start_in_words(one.prepend_bos)}" for one in loaded)
+        raise UsageError(
+            f"Dictionaries of one model were trained on sequences that start differently ({seen}), so that one pass can't "
+            "serve them. Set `prepend_bos` on each: those that differ are read in passes of their own."
+        )
+    return starts.pop()
+
+
+def _start_in_words(prepend_bos: bool | None) -> str:
+    return {True: "with BOS", False: "without BOS", None: "not known"}[prepend_bos]
+
+
+def _check_width(feature_set: _Loaded, width: int) -> None:
+    if feature_set.dictionary.d_model != width:
         raise FeatlasError(
-            f"The dictionary {feature_set.dictionary!r} is {dictionary.d_model} wide, but {feature_set.hook!r} of the model "
-            f"{feature_set.model!r} gives {width} numbers a token. They do not belong together: check model, hook, dictionary."
+            f"The dictionary {feature_set.settings.dictionary!r} is {feature_set.dictionary.d_model} wide, but "
+            f"{feature_set.hook!r} of the model {feature_set.model!r} gives {width} numbers a token. They do not belong "
+            "together: check model, hook, dictionary."
         )
 
 
-def _info(feature_set: TorchFeatureSet, dictionary: Dictionary, weights: str) -> FeatureSetInfo:
+def _info(feature_set: _Loaded, model: TorchModel) -> FeatureSetInfo:
+    dictionary = feature_set.dictionary
+    start = {"before": model.tokenizer.before} if model.restarted else {}  # the tokenizer's own stands for itself
     return FeatureSetInfo(
         name=feature_set.name,
         model=feature_set.model,
         hook=feature_set.hook,
-        dictionary=feature_set.dictionary,
+        dictionary=dictionaries.stored_name(feature_set.settings.dictionary or ""),
         architecture=dictionary.architecture,
         n_features=dictionary.n_features,
         d_model=dictionary.d_model,
-        fingerprint=identify("feature set", model=weights, hook=feature_set.hook, dictionary=dictionary.fingerprint),
-        control_for=feature_set.control_for,
+        fingerprint=identify(
+            "feature set",
+            model=model.weights,
+            hook=str(model.places[feature_set.hook]),
+            dictionary=dictionary.fingerprint,
+            **start,
+        ),
+        control_for=feature_set.settings.control_for,
     )
-
-
-def _threads(wanted: int | None) -> int:
-    if wanted is not None and wanted < 1:
-        raise UsageError(f"`threads` is {wanted}; expected a whole number above 0.")
-    # two threads on busy cores are far slower than one
-    return wanted or min(2, idle_cores(), torch.get_num_threads())
-
-
-def _device(wanted: str) -> str:
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"`device` is {wanted!r}, which can't be used here ({error}). Use 'auto' or 'cpu'.") from error
-    return wanted
-
-
-def tokenize(tokenizer: Tokenizer, documents: Sequence[Document]) -> list[TokenizedDocument]:
-    """Cut documents into tokens, special tokens left out."""
-    encodings = tokenizer.backend.encode_batch([document.text for document in documents], add_special_tokens=False)
-    return [
-        TokenizedDocument(
-            document=document,
-            token_ids=tuple(encoding.ids),
-            tokens=tuple(encoding.tokens),
-            starts=tuple(start for start, _ in encoding.offsets),
-            ends=tuple(end for _, end in encoding.offsets),
-        )
-        for document, encoding in zip(documents, encodings, strict=True)
-    ]
-
-
-def batches(windows: pl.DataFrame, *, sequence: int, tokenizer: Tokenizer) -> Iterator[Batch]:
-    """Padded batches of whole windows; columns `window_id`, `document_id`, `token_ids` as in `FeatureSource.events`."""
-    tokens = windows["token_ids"].explode().drop_nulls().to_numpy().astype(np.int64)
-    lengths = windows["token_ids"].list.len().to_numpy().astype(np.int64)
-    first_window = sequences(windows["document_id"].rle_id().to_numpy(), lengths, sequence=sequence)
-    last_window = np.append(first_window[1:], len(lengths))
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    sizes = ends[last_window] - ends[first_window]
-    ids = windows["window_id"].to_numpy()
-    flat_window = np.repeat(ids, lengths)
-    flat_position = np.arange(len(tokens)) - np.repeat(ends[:-1], lengths)
-    for group in grouped(sizes, special=len(tokenizer.before) + len(tokenizer.after)):
-        spans = [np.arange(ends[first_window[row]], ends[last_window[row]]) for row in group]
-        counted = np.concatenate(spans)
-        yield _pad([tokens[span] for span in spans], tokenizer, flat_window[counted], flat_position[counted])
-
-
-def sequences(document: npt.NDArray[Any], lengths: IntArray, *, sequence: int) -> IntArray:
-    """First window of each sequence: consecutive windows of one document, `sequence` tokens at most."""
-    firsts: list[int] = []
-    size = 0
-    for row, length in enumerate(lengths.tolist()):
-        if row == 0 or document[row] != document[row - 1] or size + length > sequence:
-            firsts.append(row)
-            size = 0
-        size += length
-    return np.array(firsts, dtype=np.int64)
-
-
-def grouped(sizes: IntArray, *, special: int) -> Iterator[IntArray]:
-    """Sequences of similar length, by index, as many as fit into BATCH_TOKENS padded tokens."""
-    order = np.argsort(sizes, kind="stable")[::-1]  # longest first, so that a batch is as wide as its first
-    start = 0
-    while start < len(order):
-        rows = max(1, BATCH_TOKENS // (int(sizes[order[start]]) + special))
-        yield order[start : start + rows]
-        start += rows
-
-
-def _pad(rows: list[IntArray], tokenizer: Tokenizer, window: IntArray, position: IntArray) -> Batch:
-    before, after = len(tokenizer.before), len(tokenizer.after)
-    shape = (len(rows), max(len(row) for row in rows) + before + after)
-    ids, attention, counted = np.full(shape, tokenizer.padding), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
-    for i, row in enumerate(rows):
-        end = before + len(row)
-        ids[i, : end + after] = np.concatenate([tokenizer.before, row, tokenizer.after])
-        attention[i, : end + after] = 1
-        counted[i, before:end] = True
-    parts = (torch.from_numpy(part) for part in (ids, attention, counted, window, position))
-    return Batch(*parts)

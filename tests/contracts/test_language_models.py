@@ -52,7 +52,7 @@ def test_there_is_one_result_for_each_request_and_none_for_none(name: str) -> No
         results = ask(model, [request(f"question {number}", model=full_name) for number in range(5)])
         assert ask(model, []) == []
     assert [type(result) for result in results] == [Completion] * 5
-    assert all(isinstance(one, Completion) and one.input_tokens > 0 and one.output_tokens > 0 for one in results)
+    assert all(isinstance(one, Completion) and one.input_tokens and one.output_tokens for one in results)
 
 
 @names

@@ -55,6 +55,12 @@ def test_tokens_that_share_a_character_show_it_once() -> None:
     assert plain(found) == "é!"
 
 
+def test_a_byte_that_fires_shades_its_character_by_the_strongest_of_them() -> None:
+    activations = {"positions": [1, 2], "activations": [1.0, 4.0], "largest": 4.0}
+    found = words("aé!", starts=[0, 1, 2, 2], ends=[1, 2, 2, 3], **activations)  # type: ignore[arg-type]
+    assert found[0] == Word((Piece("a"), Piece("é", 10, 4.0)), split=True)
+
+
 def test_control_characters_are_shown_and_long_tokens_cut() -> None:
     assert plain(cut("a\x1b\n", ["a", "\x1b"], {})) == "a␛↵ "
     assert plain(cut("Z" * 5000, ["Z" * 5000], {0: 1.0})) == "Z" * 160 + "… (+4,840 characters)"

@@ -26,7 +26,9 @@ from labeling.corpora import embedded
 from labeling.dictionaries import load
 from labeling.dictionaries.featlas import TopKDictionary, save
 from labeling.snapshot import open_snapshot, query, select
-from labeling.sources.torch import batches, open_model, tokenize
+from labeling.sources._batches import batches
+from labeling.sources._tokenizers import tokenize
+from labeling.sources._torch_model import open_model
 from labeling.windows import cut_windows
 from labeling.workspace import Workspace
 

@@ -145,10 +145,10 @@ def test_a_pickled_dictionary_is_refused_unopened_and_the_message_says_how_to_co
 
 
 def test_pickled_weights_of_a_model_are_refused_unopened(mini: Mini, tmp_path: Path) -> None:
-    from labeling.sources._models import MINILM, _folder
+    from labeling.sources._places import MINILM, folder
 
     model = tmp_path / "model"
-    shutil.copytree(_folder(MINILM), model, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(folder(MINILM), model, ignore=shutil.ignore_patterns("*.safetensors"))
     (model / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     ran = changed(mini, tmp_path, 'model = "embedded/minilm"', f'model = "{model}"').featlas("run")
     assert (ran.code, "safetensors" in ran.paragraph()) == (1, True)

@@ -14,6 +14,7 @@ import pytest
 from flows.benches import Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, run_child
 from flows.benches.demo import cost, quality
+from flows.benches.forward import Forward
 from flows.benches.sampler import SamplerBench
 from flows.benches.start import Start
 from flows.commands.bench import as_text
@@ -98,6 +99,13 @@ def test_the_sampler_is_timed_beside_the_model_on_a_text_and_its_half() -> None:
         "sampler state, over half the tokens",
     ]
     assert rows["sampler state, over half the tokens"].value == 1.0
+
+
+@pytest.mark.slow
+def test_the_bench_of_the_forward_pass_puts_a_bare_loop_beside_ours() -> None:
+    rows = Forward(tokens=600, repeats=1).measure()
+    assert [row.name.partition(": ")[2] for row in rows if row.target] == ["ours / bare"] * 2
+    assert all(row.value is not None and row.value > 0 for row in rows)
 
 
 def test_the_cost_of_the_demo_is_read_from_its_summary_and_its_process() -> None:
@@ -196,10 +204,16 @@ def test_a_missed_target_is_exit_code_1_and_json_has_the_promised_names(tmp_path
     ("arguments", "said"),
     [
         (["strat"], "Did you mean 'start'? Known: demo, "),
-        (["start", "--workspace", "w"], "reads no workspace, but --workspace is w"),
+        (["start", "--workspace", "w"], "takes no --workspace, but it is w"),
+        (["start", "--seed", "3"], "takes no --seed, but it is 3"),
+        (["start", "--corpus", "c"], "takes no --corpus, but it is c"),
+        (["demo", "--kills", "2"], "takes no --kills, but it is 2"),
+        (["kills", "--workspace", "w"], "takes no --workspace, but it is w"),
     ],
 )
-def test_a_bench_that_does_not_exist_or_reads_no_workspace_is_exit_code_2(arguments: list[str], said: str) -> None:
+def test_a_bench_that_does_not_exist_or_an_option_that_it_does_not_take_is_exit_code_2(
+    arguments: list[str], said: str
+) -> None:
     ran = featlas("bench", *arguments)
     assert ran.code == 2
     assert said in ran.paragraph()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evals.scorers.detection import SYSTEM, Detection
+from flows.benches import BenchOptions
 from flows.benches._flawed_judge import NO_FLAWS, FlawedJudge, Flaws, flawed, read_prompt, slip
 from flows.benches._placed import judgments_of_judges
 from flows.benches._planted import contains, plant
@@ -21,7 +22,6 @@ from labeling.store import Store
 from labeling.types import Completion, CompletionFailure, JudgeTask, Label
 from labeling.workspace import Workspace
 from tests.builders import task_of, windows_of
-from tests.flows.mini import featlas
 from tests.labeling.store_builders import large, small
 
 WINDOWS = windows_of(*([f"w{n}", "word" if n % 2 else "cats"] for n in range(40)), split="score")
@@ -191,15 +191,9 @@ def test_a_small_bench_has_all_rows_and_keeps_its_promises(text: Path) -> None:
     assert (rows[together.format("firing first")].value or 0) < -0.7
 
 
-def test_a_bench_that_reads_no_text_refuses_a_corpus(tmp_path: Path) -> None:
-    ran = featlas("bench", "start", "--corpus", tmp_path)
-    assert ran.code == 2
-    assert "reads no text" in ran.err
-
-
 def test_a_workspace_and_a_corpus_are_not_both_measured(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--corpus"):
-        create(workspace=tmp_path, corpus="x")
+        create(options=BenchOptions(workspace=tmp_path, corpus="x"))
 
 
 def judged_workspace(root: Path, *, place: bool = True) -> Path:
@@ -248,7 +242,7 @@ def judged_workspace(root: Path, *, place: bool = True) -> Path:
 
 
 def test_the_judges_of_a_workspace_are_measured_from_their_judgments(tmp_path: Path) -> None:
-    rows = {row.name: row.value for row in create(workspace=judged_workspace(tmp_path)).measure()}
+    rows = {row.name: row.value for row in create(options=BenchOptions(judged_workspace(tmp_path))).measure()}
     assert rows["openai/x: judgments"] == 48
     assert rows["openai/x: drift"] == pytest.approx(-2, abs=1e-4)
     assert rows["openai/x: contrast"] == pytest.approx(0, abs=1e-3)
@@ -259,4 +253,4 @@ def test_the_judges_of_a_workspace_are_measured_from_their_judgments(tmp_path: P
 
 def test_a_workspace_whose_judgments_have_no_place_says_so(tmp_path: Path) -> None:
     with pytest.raises(FeatlasError, match="no judgment"):
-        create(workspace=judged_workspace(tmp_path, place=False)).measure()
+        create(options=BenchOptions(judged_workspace(tmp_path, place=False))).measure()

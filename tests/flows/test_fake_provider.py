@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,8 @@ import openai
 import pytest
 
 from flows.cli import featlas
-from flows.fake_provider import MIXED, Asked, Fault, LoopbackProvider, always, in_turn, mixed
+from flows.fake_provider import MIXED, Asked, Fault, LoopbackProvider, always, in_turn, mixed, question_name
+from flows.fake_provider.answers import varied_text
 from flows.fake_provider.faults import one_missing, spoil
 from flows.fake_provider.openai_api import duration
 from flows.fake_provider.rate_limit import Limits
@@ -66,6 +68,43 @@ def test_without_a_prompt_cache_usage_depends_on_the_body_alone() -> None:
     with LoopbackProvider(prompt_cache=False) as provider, openai_client(provider) as client:
         usages = [client.chat.completions.create(**chat(system=CACHED_SYSTEM)).usage for _ in range(2)]
     assert usages[0] == usages[1]
+
+
+def test_questions_are_counted_by_their_words_whichever_api_they_come_through() -> None:
+    with LoopbackProvider() as provider, anthropic_client(provider) as client, openai_client(provider) as openai_one:
+        client.messages.create(**message("why?", system="Be brief."))
+        openai_one.chat.completions.create(**chat("why?", system="Be brief."))
+        openai_one.chat.completions.create(**chat("why?", system="Be brief. "))
+        with urllib.request.urlopen(f"{provider.url}/questions") as reply:
+            told = json.load(reply)
+    assert told == {question_name("Be brief.", "why?"): 2, question_name("Be brief. ", "why?"): 1}
+
+
+def test_varied_answers_fit_the_schema_and_tell_questions_apart() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"label": {"type": "string"}, "1": {"type": "integer"}, "ok": {"type": "boolean"}},
+    }
+    asked = Asked("openai", "tiny", "system", "user", schema, 50, {}, {}, "", 0)
+    answers = [json.loads(varied_text(one)) for one in (asked, asked, replace(asked, user="another"))]
+    assert answers[0] == answers[1] != answers[2]
+    assert [list(answer) for answer in answers] == [["label", "1", "ok"]] * 3
+    assert all(0 <= answer["1"] <= 100 and answer["ok"] is False for answer in answers)
+
+
+def test_a_provider_in_a_process_of_its_own_ends_with_whoever_started_it() -> None:
+    command = [sys.executable, "-m", "flows.fake_provider", "--until-input-ends", "--call-seconds=0.1", "--varied"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert json.loads(process.stdout.readline()).keys() == {"anthropic", "openai"}
+        process.stdin.close()
+        assert process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def test_unknown_paths_are_refused_in_the_shape_of_the_provider() -> None:
@@ -265,7 +304,10 @@ def command() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(command: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(
+    command: subprocess.Popen[str], number: int
+) -> None:
     assert command.stdout is not None
     told = [command.stdout.readline() for _ in range(5)]
     anthropic_url, openai_url = (line.split()[-1] for line in told[:2])
@@ -273,7 +315,7 @@ def test_the_command_says_where_it_serves_and_counts_when_it_is_interrupted(comm
     assert "featlas run --features 0-9" in told[3]
     with openai.OpenAI(api_key="any", base_url=openai_url) as client:
         client.chat.completions.create(**chat())
-    command.send_signal(signal.SIGINT)
+    command.send_signal(number)
     out, err = command.communicate(timeout=PATIENCE_SECONDS)
     assert (command.returncode, err) == (0, "")
     assert "\nrequests: 1\nanswered: 1\nanswered twice: 0\n" in out

@@ -55,6 +55,13 @@ def test_a_message_batch_ends_with_one_result_for_each_request_in_another_order(
     assert provider.counts()["answered"] == provider.counts()["batch_requests"] == 10
 
 
+def test_a_call_is_done_although_nobody_waits_for_its_slow_reply() -> None:
+    with LoopbackProvider(call_seconds=60) as provider, anthropic_client(provider) as client:
+        with pytest.raises(anthropic.APITimeoutError):
+            message_batch(client.with_options(timeout=0.3), 3)
+        assert (provider.counts()["batches"], provider.counts()["batch_requests"]) == (1, 3)
+
+
 def test_message_batches_are_listed_newest_first_and_page_by_page() -> None:
     with LoopbackProvider() as provider, anthropic_client(provider) as client:
         names = [message_batch(client, 1).id for _ in range(5)][::-1]
@@ -116,7 +123,7 @@ def test_message_batches_that_break_the_rules_are_refused() -> None:
         LoopbackProvider(batch_max_requests=3, batch_max_bytes=2_000) as provider,
         anthropic_client(provider) as client,
     ):
-        with pytest.raises(anthropic.BadRequestError, match="between 1 and 3 items, not 4"):
+        with pytest.raises(anthropic.BadRequestError, match="at most 3 items after validation, not 4"):
             message_batch(client, 4)
         for names, words in ((["a", "a"], "not unique"), (["a b"], "should match pattern")):
             with pytest.raises(anthropic.BadRequestError, match=words):
@@ -314,7 +321,18 @@ def test_equal_bodies_are_counted_as_paid_twice_whichever_way_they_came() -> Non
         other.messages.create(**message("question 0"))
         ended(other, message_batch(other, 2).id)
     assert provider.counts() == {
-        "requests": 6, "answered": 6, "answered_twice": 2, "faults": 0, "rate_limited": 0, "batches": 2,
-        "batch_requests": 4, "most_in_flight": 1,
+        "calls": provider.counts()["calls"], "requests": 6, "answered": 6, "answered_twice": 2, "faults": 0,
+        "rate_limited": 0, "batches": 2, "batch_requests": 4, "most_in_flight": 1,
     }  # fmt: skip
     assert sorted(provider.answered.values()) == [1, 1, 2, 2]
+
+
+def test_a_batch_that_would_fill_the_queue_fails_until_others_have_ended() -> None:
+    with LoopbackProvider(batch_enqueued_tokens=4, batch_seconds=0.3) as provider, openai_client(provider) as client:
+        first, second = batch_of(client, lines(3)[:1]), batch_of(client, lines(3)[1:])
+        refused = finished(client, second.id)
+        assert refused.errors is not None
+        assert [problem.code for problem in refused.errors.data or []] == ["token_limit_exceeded"]
+        assert finished(client, first.id).status == "completed"
+        assert finished(client, batch_of(client, lines(3)[1:]).id).status == "completed"
+    assert provider.counts()["batch_requests"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -137,3 +138,15 @@ def test_a_workspace_without_a_ledger_is_told_and_stays_so(tmp_path: Path) -> No
     assert ran.code == 1
     assert "There is no ledger" in ran.paragraph()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tokens_and_costs_that_are_not_known_are_said_to_be(tmp_path: Path) -> None:
+    with Ledger(Workspace(tmp_path).ledger) as opened:
+        keys = opened.register(requests(1))
+        opened.claim_each(keys)
+        opened.finish(keys[0], Completion("yes", "stop", None, None, None, 1.0, cache_write_input_tokens=None))
+    out = ledger(tmp_path).out
+    unknown = "not known, and 1 requests whose server did not say"
+    assert re.search(rf"^tokens in +{unknown}$", out, re.MULTILINE)
+    assert re.search(rf"^tokens out +{unknown}$", out, re.MULTILINE)
+    assert re.search(r"^cost +not known, and 1 requests at a price not known$", out, re.MULTILINE)

@@ -13,12 +13,12 @@ import pytest
 
 from flows.cluster_features import cluster_features
 from flows.label_features import label_features
-from flows.llm import Usage
 from flows.pipeline import STAGES, Outcome
 from flows.prefect_tasks import ended, failed, join_outcomes, read_config, run_as_tasks
 from flows.run_batch import run_batch
 from flows.sample_contexts import sample_contexts
 from flows.score_labels import score_labels
+from flows.usage import Usage
 from labeling.config import demo_config
 from labeling.errors import UsageError
 

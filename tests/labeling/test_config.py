@@ -100,7 +100,7 @@ def test_one_explainer_may_stand_without_brackets(read: Read) -> None:
         (FEATURES + 'control_for = "b"\n', ["'m-layers.2-d'", "'b'", "control_for"]),
         (FEATURES + FEATURES, ["'m-layers.2-d'", "two"]),
         ('[[features]]\nsource = "table"\n', ["table", "'path'"]),
-        ('[[features]]\nmodel = "m"\n', ["'hook'"]),
+        ('[[features]]\nmodel = "m"\n', ["'dictionary'"]),
         ('[features]\nmodel = "m"\n', ["[[features]]"]),
         ("", ["[[features]]", "featlas init"]),
         ("sample = 3\n" + FEATURES, ["[sample]", "3"]),

@@ -148,6 +148,7 @@ def test_files_that_are_not_what_they_say_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_committed_dictionaries_load_and_have_unit_directions(name: str) -> None:
     directions = load(name).directions()
+    assert directions is not None
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=2e-3)
 
 

@@ -133,3 +133,10 @@ def test_a_full_disk_keeps_the_earlier_shard_and_leaves_no_half_one(workspace: W
     assert "cannot be written: File too large" in done.stdout
     assert evidence.scan(workspace, "panel").collect()["window_id"].to_list() == [1]
     assert len(list(workspace.evidence("panel").iterdir())) == 1
+
+
+def test_a_column_that_older_files_lack_is_null(workspace: Workspace) -> None:
+    evidence.write_shard(workspace, "judgments", "s", 1, large("judgments", {"first_request_key": "k"}))
+    old = large("judgments", {"feature": 1}).drop("first_request_key")
+    old.write_parquet(evidence.shard_file(workspace, "judgments", "s", 0))
+    assert evidence.scan(workspace, "judgments").collect()["first_request_key"].to_list() == [None, "k"]

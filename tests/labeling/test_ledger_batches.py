@@ -71,3 +71,8 @@ def test_an_answered_request_leaves_its_batch_and_remembers_it(ledger: Ledger) -
     assert ledger.claim(keys[1]).granted
     (row,) = ledger.export().to_dicts()
     assert (row["batch"], row["attempts"], row["cost_usd"]) == ("b1", 1, 0.25)
+
+
+def test_half_a_surrogate_in_a_providers_words_about_a_batch_is_stored(ledger: Ledger) -> None:
+    ledger.save_batch(replace(ROW, state="failed", detail="no\ud800"))
+    assert ledger.batches()[0].detail == "no?"

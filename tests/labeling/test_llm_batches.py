@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from flows.fake_provider import Asked, Fault, LoopbackProvider
+from flows.fake_provider.faults import Call, CallFault
 from labeling.errors import FeatlasError, UsageError
-from labeling.ledger import BatchRow, Ledger
+from labeling.ledger import BatchRow, Ledger, request_key
 from labeling.llm import ask
-from labeling.llm._batch_desk import BatchDesk, Patience
+from labeling.llm._batch_desk import BatchDesk
 from labeling.llm._batch_model import PENDING, BatchModel
 from labeling.llm._batches import BatchLimits, connect_batches
 from labeling.llm._budget import Budget
+from labeling.llm._patience import Patience
 from labeling.llm._prices import BATCH_SHARE, ModelPrice, Prices
 from labeling.types import Completion, CompletionFailure, LLMResult
 from tests.labeling.llm_builders import KEY, KEY_NAMES, PROVIDERS, QUICK, requests, texts, tiny, url_of
@@ -69,9 +71,10 @@ def batch_model(
     limits: BatchLimits | None = None,
     budget: Budget | None = None,
     wait: bool = True,
+    retry_failed: bool = False,
 ) -> BatchModel:
     own = desk(ledger, provider, name, limits=limits, budget=budget)
-    return BatchModel(f"{name}/tiny", ledger, own, wait=wait)
+    return BatchModel(f"{name}/tiny", ledger, own, wait=wait, retry_failed=retry_failed)
 
 
 def reasons(results: list[LLMResult]) -> list[str | None]:
@@ -161,11 +164,22 @@ def test_requests_are_split_by_the_providers_limits(ledger: Ledger, name: str, l
     assert len(sizes) >= 3
 
 
+def test_an_answer_found_unusable_in_a_run_is_not_asked_for_again_in_it(ledger: Ledger, name: str) -> None:
+    asked = requests(1, model=f"{name}/tiny")
+    with LoopbackProvider() as provider:
+        for run in (1, 2):
+            model = batch_model(ledger, provider, name, retry_failed=True)
+            ask(model, asked)
+            ledger.reject(request_key(asked[0]), "not_json", "it held no JSON object")
+            assert reasons(ask(model, asked)) == ["not_json"]
+            assert provider.counts()["batch_requests"] == run
+
+
 def test_a_batch_refused_as_a_whole_fails_its_requests_with_the_providers_words(ledger: Ledger, name: str) -> None:
-    with LoopbackProvider(batch_max_requests=2) as provider:
+    with LoopbackProvider(call_faults={"create": ["400"]}) as provider:
         results = ask(batch_model(ledger, provider, name), requests(3, model=f"{name}/tiny"))
     assert reasons(results) == ["batch_failed"] * 3
-    assert "2" in str(results[0])
+    assert "300000 tokens" in str(results[0])
     assert ledger.batches()[0].state == "failed"
 
 
@@ -181,6 +195,26 @@ def test_a_batch_that_was_not_made_is_submitted_again(ledger: Ledger, name: str,
     with LoopbackProvider(call_faults={"create": [fault, fault]}) as provider:  # type: ignore[list-item]
         texts(ask(batch_model(ledger, provider, name), requests(3, model=f"{name}/tiny")))
     assert provider.counts()["batches"] == 1
+
+
+def test_a_file_that_no_server_takes_leaves_the_requests_free(ledger: Ledger) -> None:
+    """Gateways without a place for files answer 500 to everything, the list of batches included."""
+    asked = requests(2)
+    calls: dict[Call, list[CallFault]] = {"upload": ["500"] * 20, "list": ["500"] * 20}
+    with LoopbackProvider(call_faults=calls) as provider:
+        with pytest.raises(FeatlasError, match="took no batch in 8 attempts"):
+            ask(batch_model(ledger, provider, "openai"), asked)
+        assert ledger.in_batches([request_key(one) for one in asked]) == set()
+
+
+def test_a_server_without_batch_endpoint_is_named_with_the_way_out(ledger: Ledger, name: str) -> None:
+    calls: dict[Call, list[CallFault]] = {"upload" if name == "openai" else "create": ["404"]}
+    with (
+        LoopbackProvider(call_faults=calls) as provider,
+        pytest.raises(FeatlasError, match="--mode interactive") as error,
+    ):
+        ask(batch_model(ledger, provider, name), requests(1, model=f"{name}/tiny"))
+    assert "Error code" not in str(error.value)
 
 
 @pytest.mark.parametrize("call", ["retrieve", "results", "content"])
@@ -225,12 +259,12 @@ def test_a_batch_that_never_reached_the_provider_is_submitted_again(ledger: Ledg
 
 def test_a_batch_of_a_living_process_is_left_alone(ledger: Ledger, name: str) -> None:
     from labeling.ledger_file import this_process
-    from labeling.llm import _batch_desk
+    from labeling.llm import _batch_books
 
     with LoopbackProvider() as provider:
         row = BatchRow("b" * 32, name, f"{name}/tiny", None, "preparing", 0, 1.7e9, detail=f"process {this_process()}")
         ledger.save_batch(row)
-        with _batch_desk._being_submitted(row.batch):
+        with _batch_books.being_submitted(row.batch):
             assert desk(ledger, provider, name).look() == [row]
 
 

@@ -28,7 +28,7 @@ FREE = CompletionFailure("server_error", retryable=True)
 
 def answer(cost_usd: float, text: str = "yes") -> Completion:
     """An answer that costs as much by its output tokens alone."""
-    return Completion(text, "stop", 0, 0, round(cost_usd * 100_000), 0.1)
+    return Completion(text, "stop", 0, 0, max(1, round(cost_usd * 100_000)), 0.1)
 
 
 def budget(max_cost_usd: float | None = None, max_requests: int | None = None) -> Budget:
@@ -59,7 +59,7 @@ def test_what_costs_less_than_its_worst_case_makes_room() -> None:
     small = budget(1.5 * WORST)
     first = small.reserve(ONE)
     assert small.try_reserve(ONE) is None
-    small.settle(first, answer(0.0))
+    small.settle(first, answer(0.1 * WORST))
     assert small.try_reserve(ONE) is not None
 
 
@@ -102,6 +102,14 @@ def test_what_was_billed_is_spent_whatever_became_of_it(result: LLMResult | None
     assert plenty.spent().unsure_usd == pytest.approx(unsure)
 
 
+def test_an_answer_whose_tokens_nobody_counted_is_spent_as_its_worst_case() -> None:
+    small = budget(1.5 * WORST)
+    small.settle(small.reserve(ONE), Completion("yes", "stop", None, None, None, 0.1))
+    assert (small.spent().cost_usd, small.spent().unsure_usd) == (WORST, WORST)
+    with pytest.raises(BudgetReached):
+        small.reserve(ONE)
+
+
 def test_half_the_price_is_half_the_worst_case_and_half_the_cost() -> None:
     batches = budget(WORST)
     first, _ = batches.reserve(ONE, price_share=0.5), batches.reserve(ONE, price_share=0.5)
@@ -125,6 +133,13 @@ def test_a_cost_that_is_not_known_is_not_zero() -> None:
     assert "an unknown sum" in unknown.message()
 
 
+def test_an_answer_without_token_counts_counts_as_its_worst_case() -> None:
+    small = budget(10 * WORST)
+    small.settle(small.reserve(ONE), replace(answer(0.0), input_tokens=None, output_tokens=None))
+    spent = small.spent()
+    assert [spent.requests, spent.cost_usd, spent.unsure_usd] == pytest.approx([1, WORST, WORST])
+
+
 class Meter:
     """Answers at random costs up to the worst case, and notes the most that was ever spent or under way."""
 
@@ -137,7 +152,7 @@ class Meter:
         reservation = await self.budget.wait_for_room(asked)
         await asyncio.sleep(self.random.random() * 0.002)
         cost = self.random.choice([0.0, 0.3, 1.0]) * WORST
-        self.spent += answer(cost).output_tokens / 100_000
+        self.spent += (answer(cost).output_tokens or 0) / 100_000
         self.budget.settle(reservation, answer(cost))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -13,10 +15,12 @@ from labeling.llm import ask, connect
 from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import retry_after, status_fault
+from labeling.llm._servers import OwnServer
 from labeling.llm._workers import run_bounded
 from labeling.llm.anthropic import system_blocks
+from labeling.llm.openai import endpoint_of, read_chat
 from labeling.llm.scripted import Scripted
-from labeling.types import CompletionFailure
+from labeling.types import Completion, CompletionFailure
 from tests.labeling.llm_builders import KEY, SCHEMA, request, requests, texts
 
 ENDPOINT = Endpoint("openai", "tiny", f"http://user:{KEY}@host/v1?token=abc", "OPENAI_API_KEY", KEY)
@@ -75,8 +79,7 @@ def test_white_space_around_a_key_is_dropped(monkeypatch: pytest.MonkeyPatch) ->
         provider="openai",
         model="tiny",
         base_url=None,
-        default_url="https://host",
-        url_name="OPENAI_BASE_URL",
+        server=OwnServer("https://host", "OPENAI_BASE_URL"),
         key_name="OPENAI_API_KEY",
         key_optional=True,
     )
@@ -104,6 +107,9 @@ def test_retry_after_is_read_in_every_form() -> None:
     [
         (400, {"error": {"code": "context_length_exceeded", "message": "too many"}}, "context_too_long"),
         (400, {"code": "content_filter", "message": "no"}, "content_filter"),
+        (400, {"error": {"type": "exceed_context_size_error", "message": "too many"}}, "context_too_long"),
+        (400, {"error": {"message": "mock context window exceeded error", "code": "400"}}, "context_too_long"),
+        (400, {"message": "longer than the maximum model length of 4096"}, "context_too_long"),
         (422, {"error": {"message": "bad schema"}}, "rejected"),
         (400, "<html>", "rejected"),
         (503, None, "overloaded"),
@@ -112,6 +118,25 @@ def test_retry_after_is_read_in_every_form() -> None:
 )
 def test_an_http_error_of_any_shape_has_a_reason(status: int, body: object, reason: str) -> None:
     assert status_fault(ENDPOINT, status, body, {}).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": {"message": "Invalid model name passed in model=tiny", "code": "400"}}, "does not know the model"),
+        ({"error": {"message": "tiny is not a valid model ID", "code": 400}}, "does not know the model"),
+        ({"error": {"message": "No connected db.", "type": "no_db_connection"}}, "refused the key"),
+    ],
+)
+def test_what_gateways_say_with_status_400_stops_the_run_as_well(body: object, words: str) -> None:
+    with pytest.raises(FeatlasError, match=words):
+        status_fault(ENDPOINT, 400, body, {})
+
+
+@pytest.mark.parametrize(("provider", "hint"), [("openai", "usually ends in /v1"), ("anthropic", "ends before /v1")])
+def test_the_hint_about_the_address_is_that_of_the_provider(provider: str, hint: str) -> None:
+    with pytest.raises(FeatlasError, match=hint):
+        status_fault(replace(ENDPOINT, provider=provider), 404, None, {})
 
 
 def test_only_a_long_prefix_is_marked_for_the_cache() -> None:
@@ -158,3 +183,11 @@ def test_many_requests_do_not_make_many_tasks() -> None:
 
     assert asyncio.run(run_bounded(range(500), work, workers=8)) == list(range(500))
     assert max(tasks) <= 9
+
+
+def test_a_prompt_of_no_tokens_is_one_that_nobody_counted() -> None:
+    usage = {"prompt_tokens": 0, "completion_tokens": 0}
+    body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": usage}
+    read = read_chat(json.dumps(body).encode(), endpoint_of("tiny", "http://127.0.0.1:9/v1"))
+    assert isinstance(read, Completion)
+    assert (read.input_tokens, read.output_tokens) == (None, None)

@@ -176,11 +176,41 @@ def test_an_answer_that_cannot_be_used_becomes_a_failure_and_is_asked_for_again(
     key = request_key(requests(1)[0])
     ledger.reject(key, "not_json", "no JSON\ud800")
     assert isinstance(answer, Completion)
+    assert answer.input_tokens is not None
     assert ledger.failures([key]) == {key: CompletionFailure("not_json", False, "no JSON?", answer)}
     assert (ledger.answers([key]), ledger.summary().failed_by_reason) == ({}, {"not_json": 1})
     assert ledger.summary().input_tokens == answer.input_tokens
     assert texts(ask(LedgerModel(Scripted(lambda asked: "{}"), ledger), requests(1))) == ["{}"]
     assert ledger.summary().input_tokens == 2 * answer.input_tokens
+
+
+def test_tokens_that_are_not_known_are_not_zero(tmp_path: Path) -> None:
+    uncounted = Completion("yes", "stop", None, None, None, 0.1, cache_write_input_tokens=None)
+    with Ledger(tmp_path / "own.sqlite", price=lambda model, answer: answer.input_tokens) as ledger:
+        keys = ledger.register(requests(2))
+        assert (ledger.summary().input_tokens, ledger.summary().cost_usd) == (0, 0)
+        ledger.claim_each(keys)
+        assert ledger.finish(keys[0], uncounted) == uncounted
+        assert ledger.answers(keys) == {keys[0]: uncounted}
+        summary = ledger.summary()
+        assert (summary.input_tokens, summary.cached_input_tokens, summary.output_tokens) == (None, None, None)
+        assert (summary.cost_usd, summary.n_cost_unknown, summary.n_tokens_unknown) == (None, 1, 1)
+        ledger.finish(keys[1], Completion("yes", "stop", 10, 0, 1, 0.1))
+        summary = ledger.summary()
+        assert (summary.input_tokens, summary.n_tokens_unknown, summary.cost_usd) == (10, 1, 10)
+        assert ledger.export()["input_tokens"].null_count() == 1
+
+
+def test_a_sum_with_an_answer_that_nobody_counted_is_not_known(ledger: Ledger) -> None:
+    (key,) = ledger.register(requests(1))
+    uncounted = Completion("half", "length", None, None, None, 0.1, cache_write_input_tokens=None)
+    counted = Completion("whole", "stop", 10, 0, 7, 0.1)
+    ledger.claim(key)
+    ledger.finish(key, CompletionFailure("truncated", True, "", uncounted))
+    ledger.claim(key)
+    answer = ledger.finish(key, counted)
+    assert isinstance(answer, Completion)
+    assert (answer.input_tokens, answer.output_tokens) == (None, None)
 
 
 def test_only_an_answered_request_can_be_rejected(ledger: Ledger) -> None:
@@ -233,6 +263,17 @@ def test_the_prompt_can_be_read_again_and_its_fixed_part_is_stored_once(ledger: 
     assert count == 1
     with pytest.raises(KeyError, match="has no request 'nothing'"):
         ledger.request("nothing")
+
+
+def test_half_surrogates_in_every_text_of_a_failure_are_stored(ledger: Ledger) -> None:
+    (key,) = ledger.register(requests(1))
+    ledger.claim(key)
+    answer = Completion("a\ud800", "stop\udfff", 1, 0, 1, 0.1)
+    failure = ledger.finish(key, CompletionFailure("trun\ud800cated", True, "why\ud800", answer))
+    clean = replace(answer, text="a?", stop_reason="stop?")
+    assert failure == CompletionFailure("trun?cated", True, "why?", clean)
+    assert ledger.failures([key]) == {key: failure}
+    assert ledger.export()["stop_reason"].to_list() == ["stop?"]
 
 
 def test_half_a_surrogate_in_an_answer_is_stored(ledger: Ledger) -> None:

@@ -12,6 +12,7 @@ from labeling.llm._prices import ModelPrice, Prices, load_prices
 from labeling.types import Completion
 
 PRICES = Prices("2025-11-30", {"openai/tiny": ModelPrice(input=2.0, output=10.0, cached_input=1.0, cache_write=4.0)})
+UNCOUNTED = Completion("", "stop", None, None, None, 0.0, cache_write_input_tokens=None)
 ANSWER = Completion("", "stop", 1_000_000, 300_000, 50_000, 0.0, cache_write_input_tokens=200_000)
 
 
@@ -25,6 +26,13 @@ def test_a_dated_name_has_the_price_of_the_name() -> None:
 
 def test_a_price_that_is_not_known_is_not_zero() -> None:
     assert PRICES.cost_usd("openai/tiny-preview", ANSWER) is None
+
+
+def test_an_answer_whose_tokens_the_server_did_not_count_has_no_known_cost() -> None:
+    uncounted = Completion("yes", "stop", None, None, None, 0.0)
+    free = Prices("2026-01-01", {"openai/mine": ModelPrice(0, 0, 0, 0)})
+    assert PRICES.cost_usd("openai/tiny", uncounted) is None
+    assert free.cost_usd("openai/mine", uncounted) == 0.0
 
 
 def test_the_committed_table_is_readable_and_dated() -> None:
@@ -55,3 +63,10 @@ def test_a_table_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(FeatlasError, match=r"prices\.json cannot be read"):
         load_prices(path)
+
+
+def test_what_nobody_counted_has_no_known_cost_except_where_everything_is_free() -> None:
+    table = Prices("2026-01-01", {"openai/own": ModelPrice(0, 0, 0, 0), "openai/paid": ModelPrice(0, 1, 0, 0)})
+    assert table.cost_usd("openai/own", UNCOUNTED) == 0
+    assert table.cost_usd("openai/paid", UNCOUNTED) is None
+    assert table.cost_usd("openai/other", UNCOUNTED) is None

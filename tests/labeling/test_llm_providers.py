@@ -65,6 +65,14 @@ def test_usage_and_latency_are_read(name: str) -> None:
     assert result.latency_seconds >= 0.05
 
 
+def test_tokens_that_a_server_does_not_tell_are_not_known(name: str) -> None:
+    with LoopbackProvider(says_usage=False) as provider:
+        (result,) = ask(tiny(provider, name), requests(1, model=f"{name}/tiny"))
+    assert isinstance(result, Completion)
+    counts = (result.input_tokens, result.cached_input_tokens, result.cache_write_input_tokens, result.output_tokens)
+    assert counts == (None, None, None, None)
+
+
 def test_the_address_can_come_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with LoopbackProvider() as provider:
         monkeypatch.setenv(f"{name.upper()}_BASE_URL", url_of(provider, name))

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Protocol
 
 import pytest
@@ -293,6 +294,25 @@ def test_an_overloaded_server_is_used_and_mostly_left_in_peace() -> None:
     seen = simulate(pace(), Crowded(20, 1.0), seconds=300)
     assert seen.per_minute(60, 300) >= 0.8 * 20 * 60
     assert seen.share_refused() <= 0.03
+
+
+@pytest.mark.parametrize("in_flight", [16, 64, 512])
+@pytest.mark.parametrize(("share", "kept"), [(0.005, 0.8), (0.02, 0.7), (0.05, 0.5)])
+def test_refusals_that_have_nothing_to_do_with_our_speed_cost_little_of_it(
+    in_flight: int, share: float, kept: float
+) -> None:
+    chance = Random(in_flight)
+    seen = simulate(
+        pace(max_in_flight=in_flight), lambda now: Feedback(overloaded=chance.random() < share), seconds=200
+    )
+    assert seen.per_minute(60, 200) >= kept * in_flight * 60
+
+
+@pytest.mark.parametrize(("room", "in_flight"), [(5, 64), (50, 64), (100, 512)])
+def test_a_real_limit_shrinks_the_number_in_flight_at_once(room: int, in_flight: int) -> None:
+    seen = simulate(pace(max_in_flight=in_flight), Crowded(room, 1.0), seconds=200)
+    assert seen.per_minute(60, 200) >= 0.8 * room * 60
+    assert sum(time > 60 for time in seen.refused) <= max(0.01 * len(seen.answered), 150)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan])

@@ -110,6 +110,13 @@ def test_marks_start_at_thirty_percent_of_the_window_s_strongest_token() -> None
     assert firing_spans(windows, 0, active(10, 2.9, 3)) == [(0, 1), (4, 5)]
 
 
+def test_a_byte_of_a_character_that_fires_marks_the_character() -> None:
+    windows = windows_of(["a", "##é", "##", "##", "b"])
+    assert windows.text[0] == "aé b"
+    assert firing_spans(windows, 0, active(0, 0, 0, 2, 0)) == [(1, 2)]
+    assert firing_spans(windows_of(["##", "b"]), 0, active(2, 0)) == []
+
+
 def test_a_silent_window_has_no_marks() -> None:
     assert firing_spans(windows_of(["a", "b"]), 0, active(0, 0)) == []
 

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,17 +11,11 @@ import torch
 from labeling.dictionaries.featlas import TopKDictionary, save
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import text_id
-from labeling.sources._models import draw_weights, load_model, load_tokenizer, weights_hash
-from labeling.sources.torch import (
-    BATCH_TOKENS,
-    TorchFeatureSet,
-    TorchSource,
-    batches,
-    create,
-    grouped,
-    open_model,
-    sequences,
-)
+from labeling.sources._batches import BATCH_TOKENS, batches, grouped, sequences
+from labeling.sources._models import draw_weights, load_model, outline, weights_hash
+from labeling.sources._tokenizers import load_tokenizer
+from labeling.sources._torch_model import open_model
+from labeling.sources.torch import TorchFeatureSet, TorchSource, create
 from labeling.types import Document
 from labeling.windows import cut_windows
 
@@ -72,11 +67,11 @@ def reference(text: str, layer: int) -> torch.Tensor:
     """Hidden states of one text by the plain library call, special tokens taken off: [tokens, 384]."""
     from transformers import AutoModel, AutoTokenizer
 
-    from labeling.sources._models import _folder, _quiet
+    from labeling.sources._places import folder, quiet
 
-    with _quiet():
-        model = AutoModel.from_pretrained(_folder("embedded/minilm"), local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(_folder("embedded/minilm"), local_files_only=True)
+    with quiet():
+        model = AutoModel.from_pretrained(folder("embedded/minilm"), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder("embedded/minilm"), local_files_only=True)
     with torch.inference_mode():
         output = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
     hidden: torch.Tensor = output.hidden_states[layer + 1][0, 1:-1]
@@ -177,16 +172,18 @@ def test_identities_follow_model_hook_and_dictionary(source: TorchSource, tmp_pa
     again = create(feature_sets=[feature_set(tmp_path)], threads=1)
     assert again.tokenizer_id == source.tokenizer_id
     assert again.feature_sets[0].fingerprint == first.fingerprint
-    np.testing.assert_allclose(np.linalg.norm(source.directions(0), axis=1), 1, atol=2e-3)
+    directions = source.directions(0)
+    assert directions is not None
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=2e-3)
 
 
 def test_random_weights_are_the_same_however_many_layers_are_kept() -> None:
-    short, long = (load_model("embedded/minilm-random", [f"encoder.layer.{i}"]) for i in (0, 1))
+    short, long = (load_model("embedded/minilm-random", [f"encoder.layer.{i}"]).module for i in (0, 1))
     name = "encoder.layer.0.attention.self.query.weight"
     assert torch.equal(short.get_parameter(name), long.get_parameter(name))
     assert float(short.get_parameter(name).std()) == pytest.approx(0.02, rel=0.02)
     assert float(short.get_parameter("embeddings.word_embeddings.weight")[0, 0]) == pytest.approx(FIRST_DRAWN)
-    assert weights_hash(short) != weights_hash(load_model("embedded/minilm", ["encoder.layer.0"]))
+    assert weights_hash(short) != weights_hash(load_model("embedded/minilm", ["encoder.layer.0"]).module)
 
 
 def test_random_weights_leave_biases_at_zero_and_norms_at_one() -> None:
@@ -203,6 +200,7 @@ def test_loading_leaves_the_global_random_state_alone() -> None:
     expected = torch.rand(1)
     torch.manual_seed(3)
     load_model("embedded/minilm-random", ["encoder.layer.0"])
+    outline("embedded/minilm")
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -228,12 +226,12 @@ def test_a_dictionary_of_another_width_is_refused_with_both_numbers(tmp_path: Pa
     [
         ({"model": "embedded/minilm-l6"}, "Did you mean"),
         ({"model": "no/such/folder/anywhere"}, "can't be loaded"),
-        ({"hook": None}, "does not say its hook"),
+        ({"hook": None}, "does not say its hook.* Set `hook`"),
         ({"device": "cuda:99"}, "`device` is 'cuda:99'"),
     ],
 )
 def test_settings_that_can_not_be_right_are_explained(
-    tmp_path: Path, changes: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FeatlasError, match=message):
@@ -245,7 +243,7 @@ def test_one_source_reads_one_model(tmp_path: Path) -> None:
         feature_set(tmp_path),
         replace(feature_set(tmp_path), model="embedded/minilm-random"),
     ]
-    with pytest.raises(UsageError, match="embedded/minilm on cpu, embedded/minilm-random on cpu"):
+    with pytest.raises(UsageError, match="embedded/minilm on cpu in float32, embedded/minilm-random on cpu"):
         create(feature_sets=sets, threads=1)
 
 
@@ -254,11 +252,11 @@ def test_sequences_longer_than_the_model_reads_are_refused(source: TorchSource, 
         next(source.events(windows, sequence=511))
 
 
-def test_threads_and_precision_are_checked(tmp_path: Path) -> None:
+def test_threads_and_dtype_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="`threads` is -1"):
         create(feature_sets=[feature_set(tmp_path)], threads=-1)
-    with pytest.raises(UsageError, match="`precision` is 'float8'; allowed: float32, bfloat16"):
-        create(feature_sets=[feature_set(tmp_path)], threads=1, precision="float8")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="`dtype` is 'float8'; allowed: float32, bfloat16, float16"):
+        create(feature_sets=[replace(feature_set(tmp_path), dtype="float8")], threads=1)  # type: ignore[arg-type]
 
 
 def test_the_tokenizer_neither_pads_nor_cuts() -> None:

@@ -10,7 +10,7 @@ from labeling.dictionaries import load
 from labeling.dictionaries.featlas import TopKDictionary
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import text_id
-from labeling.sources.torch import open_model
+from labeling.sources._torch_model import open_model
 from labeling.topk_trainer import TrainingSettings
 from labeling.training import collect, is_held_out, measure, train_dictionary
 from labeling.types import JSON, Document
