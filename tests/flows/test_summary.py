@@ -11,7 +11,6 @@ from flows.pipeline import Outcome
 from flows.summary import Summary
 from flows.usage import Usage
 
-
 CORPORA = pl.DataFrame(schema=dict.fromkeys(("name", "documents", "tokens", "problem", "n"), pl.String))
 
 
