@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from labeling.corpora import embedded
+from flows.stages.corpus_problems import ShortDocuments, in_words, problem_rows
+from labeling.corpora import embedded, jsonl
+from labeling.corpora._duplicates import DuplicateFilter
+from labeling.identity import text_id
+from labeling.types import Document, TokenizedDocument
 from tests.flows.mini import Mini, featlas, write_config
 
 N_DOCUMENTS = 60
@@ -66,3 +70,22 @@ def test_training_a_dictionary_refuses_a_column_where_there_are_none(tmp_path: P
     ran = featlas("train-dictionary", tmp_path / "d", "--corpus", "jsonl", "--path", tmp_path / "x", "--column", "body")
     assert ran.code == 2
     assert "x' does not exist" in ran.paragraph()
+
+
+def test_only_what_was_found_has_a_row_and_stands_in_the_line() -> None:
+    corpus = jsonl.create(path=__file__)
+    duplicates, short = DuplicateFilter(sampled_one_in=1), ShortDocuments(window=32)
+    for text in ("a b c", "a b c", "A b c"):
+        duplicates.accept(Document(text_id(text), f"named {text}", text))
+    for n_tokens in (15, 16):
+        document = Document(str(n_tokens), f"of {n_tokens}", "")
+        short.look_at(TokenizedDocument(document, (0,) * n_tokens, ("",) * n_tokens, (), ()))
+    rows = problem_rows("c", corpus, duplicates, short)
+    assert rows.drop("corpus_id").rows() == [
+        ("exact duplicates", 1, "named a b c"),
+        ("near-duplicates", 1, "named A b c"),
+        ("too short", 1, "of 15"),
+    ]
+    line = "corpus x: 1 documents, 1,000 tokens; left out or mended: empty 1,234 (table corpus_problems)"
+    assert in_words("x", 1, 1000, {"empty": 1234}) == line
+    assert in_words("x", 1, 1000, {}) == "corpus x: 1 documents, 1,000 tokens"

@@ -56,10 +56,26 @@ def test_packed_files_that_were_joined_are_read_to_the_end(tmp_path: Path, pack:
 
 
 def test_files_of_a_folder_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.json.gz", "sub/c.ndjson.zst", ".hidden.jsonl", "notes.txt", "info.json"):
+    for name in (
+        "b.jsonl",
+        "a.json.gz",
+        "sub/z/d.jsonl",
+        "sub/m/d.jsonl",
+        "sub/c.ndjson.zst",
+        ".hidden.jsonl",
+        ".cache/e.jsonl",
+        "notes.txt",
+        "info.json",
+    ):
         pack = gzip.compress if name.endswith("gz") else zstd if name.endswith("zst") else bytes
         corpus(tmp_path / name, pack(lines({"text": name})))
-    assert texts(create(path=str(tmp_path))) == ["a.json.gz", "b.jsonl", "sub/c.ndjson.zst"]
+    assert texts(create(path=str(tmp_path))) == [
+        "a.json.gz",
+        "b.jsonl",
+        "sub/c.ndjson.zst",
+        "sub/m/d.jsonl",
+        "sub/z/d.jsonl",
+    ]
 
 
 def test_bad_lines_are_counted_by_what_is_wrong_and_the_rest_is_read(tmp_path: Path) -> None:

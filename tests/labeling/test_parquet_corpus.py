@@ -117,7 +117,9 @@ def test_a_row_group_that_can_not_be_read_is_counted_and_the_next_one_is_read(tm
     content = bytearray(file.read_bytes())
     content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
     file.write_bytes(content)
-    assert texts(found) == [f"row {i:04}" for i in [*range(100), *range(200, 300)]]
+    documents = list(found.documents())
+    assert [document.text for document in documents] == [f"row {i:04}" for i in [*range(100), *range(200, 300)]]
+    assert (documents[99].name, documents[100].name) == ("a.parquet:100", "a.parquet:201")
     assert counts(found) == {"damaged": 1}
     assert found.problems["damaged"].example.startswith("a.parquet:101: ")
     assert found.problems["damaged"].example.endswith("rows to 200 are lost")
