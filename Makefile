@@ -16,7 +16,7 @@ demo: $(READY)  ## Label, score and cluster the features of a real model, offlin
 	$(BIN)/featlas demo
 
 test: $(READY)  ## Run the tests (under 4 minutes)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY)  ## Run the slow tests: killed processes, servers, a browser
 	$(BIN)/pytest -m slow
