@@ -27,6 +27,8 @@ LONGEST_CHARACTERS = 20_000
 LINE_CHARACTERS = 1 << 20
 """Longer lines are read in parts: with this, no file needs more memory than its longest document."""
 SNIFFED_BYTES = 4096
+MOST_ZEROS = 0.01
+"""Share of zero bytes at the start of a text: a stray one spoils nothing, UTF-16 and programs have more."""
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04", b"%PDF-")
 """How gzip, zstd, Parquet, zip and PDF files start."""
 HINT = "Text must be UTF-8. For JSONL (also packed) set [corpus] source to 'jsonl', for Parquet to 'parquet'."
@@ -59,7 +61,7 @@ class FilesCorpus:
         for file in self._files.files:
             place = self._files.place(file)
             if _is_binary(file):
-                yield Misfit("not text", place, "it has zero bytes, or starts like a packed file")
+                yield Misfit("not text", place, "it has many zero bytes, or starts like a packed file")
             elif path.is_dir():
                 text = "".join(self._lines(file)).strip()
                 yield from _document(place, text) if text else [Misfit("empty", place, "nothing but blanks")]
@@ -86,7 +88,7 @@ def create(*, path: str | None) -> FilesCorpus:
 def _is_binary(file: Path) -> bool:
     with file.open("rb") as stream:
         start = stream.read(SNIFFED_BYTES)
-    return b"\0" in start or start.startswith(PACKED)
+    return start.count(0) > MOST_ZEROS * len(start) or start.startswith(PACKED)
 
 
 def _has_titles(file: Path) -> bool:
