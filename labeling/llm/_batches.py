@@ -23,7 +23,15 @@ TOO_LARGE = "batch_too_large"
 """Reason of a fault: fewer requests in one batch would be taken."""
 QUEUE_FULL = "batch_queue_full"
 """Reason of a fault: this would be too much beside what waits at the provider already."""
-TOO_LARGE_WORDS = ("too large", "larger than", "too many", "maximum size", "should have at most", "smaller batch")
+TOO_LARGE_WORDS = (
+    "smaller batch",
+    "input file is larger",
+    "file is too large",
+    "file too large",
+    "too many tasks",
+    "requests: list should have at most",
+)
+"""They name the batch or its file: what is too large about one request is no smaller in half a batch."""
 
 
 @dataclass(frozen=True)
