@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flows.benches import BenchOptions
 from flows.benches.tables import TablesBench
 from flows.benches.tables import create as create_bench
 from flows.stages.sampler_files import codes_file, directions_file
