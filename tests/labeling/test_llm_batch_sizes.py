@@ -16,6 +16,7 @@ from labeling.llm._budget import Budget
 from labeling.types import CompletionFailure
 from tests.labeling.llm_builders import KEY, KEY_NAMES, PROVIDERS, request, requests, texts
 from tests.labeling.test_llm_batches import PRICES, batch_model, desk, reasons
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +89,7 @@ def test_what_the_queue_has_no_room_for_stays_pending_beside_what_is_under_way(l
         own = desk(ledger, provider, "openai")
         own.submit(keys[:3], "openai/tiny")
         own.submit(keys[3:], "openai/tiny")
-        while len(own.look()) == 2:
-            own._calls.sleep(0.05)
+        wait_until(lambda: len(own.look()) < 2)
         assert own.submit(keys[3:], "openai/tiny") == []
         assert "one batch is submitted at a time" in str(own.held_back)
     assert ledger.summary().pending == 5
