@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def ask_in_another_process(ledger: Ledger, provider: LoopbackProvider, count: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", ASK_MANY, str(ledger.path), provider.openai_url, str(count)])
+
+
+def has_answers(ledger: Ledger, at_least: int) -> bool:
+    return ledger.summary().answered >= at_least
 
 
 def times_asked(provider: LoopbackProvider, user: str) -> int:
@@ -412,7 +417,7 @@ def test_after_a_kill_only_what_was_under_way_is_sent_again(ledger: Ledger) -> N
     with LoopbackProvider(latency_seconds=0.1) as provider:
         for answers in (10, 40, 80):
             process = ask_in_another_process(ledger, provider, 150)
-            wait_until(lambda least=answers: ledger.summary().answered >= least)
+            wait_until(partial(has_answers, ledger, answers))
             process.send_signal(signal.SIGKILL)
             process.wait()
             stored = ledger.answers(request_key(one) for one in requests(150))
