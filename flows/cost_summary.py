@@ -42,7 +42,7 @@ class UnitCost:
 
     feature_set: str
     what: str
-    """`label` or `score`; a score is one feature's, with its controls."""
+    """`label` or `score`; a score is one feature's, with its controls. A request that two of them share counts twice."""
     name: str
     model: str
     n: int
@@ -58,7 +58,7 @@ class UnitCost:
         if not self.n:
             return f"{self.feature_set}, {self.name} ({self.model}): no {self.what} so far"
         each = "cost not known" if self.usd_each is None else f"${self.usd_each:.5f} a {self.what}"
-        with_controls = ", controls included" if self.what == "score" else ""
+        with_controls = ", controls included (a request they share counts in each)" if self.what == "score" else ""
         rest = ""
         if self.n_remaining and self.forecast_usd is not None:
             rest = f"; about ${self.forecast_usd:,.2f} for the {self.n_remaining:,} features without one"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from labeling.answers import has_prose
@@ -53,18 +53,10 @@ def usage(requests: Sequence[LLMRequest], results: Sequence[LLMResult], table: P
     """Tokens and cost of what was billed: answers, and failures that something came back for."""
     total = Usage()
     for request, result in zip(requests, results, strict=True):
+        prose = isinstance(result, Completion) and has_prose(result.text)
         answer = result if isinstance(result, Completion) else result.answer
-        if answer is None:
-            total += Usage(1)
-            continue
-        total += Usage(
-            requests=1,
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-            cost_usd=table.cost_usd(request.model, answer),
-            cached_input_tokens=answer.cached_input_tokens,
-            answers_with_prose=int(isinstance(result, Completion) and has_prose(result.text)),
-        )
+        cost_usd = None if answer is None else table.cost_usd(request.model, answer)
+        total += replace(_one_request(answer, cost_usd), answers_with_prose=int(prose))
     return total
 
 
@@ -76,14 +68,20 @@ def usage_of(workspace: Workspace, keys: Iterable[str], table: Prices) -> Usage:
     total = Usage()
     with Ledger(workspace.ledger, read_only=True) as ledger:
         for model, cost_usd, answer in ledger.billed(wanted):
-            if answer is None:
-                total += Usage(1)
-                continue
-            total += Usage(
-                requests=1,
-                input_tokens=answer.input_tokens,
-                output_tokens=answer.output_tokens,
-                cost_usd=table.cost_usd(model, answer) if cost_usd is None else cost_usd,
-                cached_input_tokens=answer.cached_input_tokens,
-            )
+            if answer is not None and cost_usd is None:
+                cost_usd = table.cost_usd(model, answer)
+            total += _one_request(answer, cost_usd)
     return total
+
+
+def _one_request(answer: Completion | None, cost_usd: float | None) -> Usage:
+    """Without an answer nothing was billed."""
+    if answer is None:
+        return Usage(1)
+    return Usage(
+        requests=1,
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+        cost_usd=cost_usd,
+        cached_input_tokens=answer.cached_input_tokens,
+    )

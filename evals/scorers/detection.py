@@ -1,7 +1,7 @@
 """Ask a judge, window by window: how likely does the feature fire somewhere in here, given its label?
 
-From a label and unmarked windows to a few requests of up to 20 windows each (a setting), and from the answers to one probability a
-window. It never looks at activations. Which windows share a request is drawn at random over the whole task, so the
+From a label and unmarked windows to a few requests, each of up to 20 windows (a setting). From the answers to one
+probability a window. It never looks at activations. Which windows share a request is drawn at random over the whole task, so the
 number of firing ones in a request tells nothing (any number is possible, none too), and neither does their order.
 """
 

@@ -37,7 +37,10 @@ LOADED_ONCE = [
     "openai.resources.batches",
     "anthropic.resources.messages",
 ]
-"""Slow to load. None of them starts a thread, which a fork would not copy."""
+"""Slow to load. A fork copies no thread: OpenBLAS, which comes with numpy, starts some when it is loaded, ends them
+before a fork and starts them anew after it; the pools of torch start at the first large product, which the server makes
+none of. Polars has neither and is left to the child.
+"""
 
 
 class FeatlasRun:
@@ -62,8 +65,9 @@ class FeatlasRun:
     def kill(self) -> bool:
         """Kill -9 the process and all it started. False when it had ended before."""
         if self.is_running:
+            assert self._process.pid is not None  # as group 0 it would be our own
             with suppress(ProcessLookupError):  # it has not made its group yet, or has just ended
-                os.killpg(self._process.pid or 0, signal.SIGKILL)
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
         self._process.join()
         return self._process.exitcode == -signal.SIGKILL

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from flows.benches._featlas_runs import LONGEST_RUN_SECONDS, FeatlasRun, FeatlasRuns
-from flows.benches._lives import Asked, Books, Life, Tally, read_books
+from flows.benches._lives import Books, Life, ProviderCounts, Tally, read_books
 from flows.benches._provider import Provider
 from labeling.workspace import Workspace
 
@@ -126,11 +126,11 @@ class Campaign:
             time.sleep(LOOK_SECONDS)
 
     def _live(self, calm: Undisturbed, kills: int, *, until: float) -> None:
-        workspace, life = self._copy(), Life(self.tally, self._asked())
+        workspace, life = self._copy(), Life(self._asked())
         while True:
             before = self._counts()["calls"]
             run = self._start(workspace)
-            if self.tally.kills >= kills or time.monotonic() >= until:
+            if self.tally.kills + life.tally.kills >= kills or time.monotonic() >= until:
                 break
             moment = calm.moment(self.generator, len(life.books.answered) / calm.n_requests)
             if moment.after_first_call:
@@ -138,16 +138,17 @@ class Campaign:
             if run.ends_within(moment.seconds) or not run.kill():
                 break
             life.killed(read_books(workspace.ledger, folder=self.folder), self._asked())
-            self._tell(moment, life.books)
+            self._tell(self.tally.kills + life.tally.kills, moment, life.books)
         printed = json.loads(run.output())["llm"]["sent_again"]
         life.ended(read_books(workspace.ledger, folder=self.folder), self._asked(), printed=printed)
+        self.tally += life.tally
         self._compare(calm, read_tables(workspace))
         shutil.rmtree(workspace.root)
 
-    def _tell(self, moment: Moment, books: Books) -> None:
+    def _tell(self, kill: int, moment: Moment, books: Books) -> None:
         since = "the first call" if moment.after_first_call else "the start"
         self._say(
-            f"kill {self.tally.kills}, {moment.seconds:.2f} s after {since}: {len(books.answered)} requests answered, "
+            f"kill {kill}, {moment.seconds:.2f} s after {since}: {len(books.answered)} requests answered, "
             f"{books.n_under_way} under way, {books.n_open_batches} batches under way"
         )
 
@@ -170,8 +171,8 @@ class Campaign:
         shutil.copytree(self.sampled, place)
         return Workspace(place)
 
-    def _asked(self) -> Asked:
-        return Asked(self.provider.questions(), self._counts()["batches"])
+    def _asked(self) -> ProviderCounts:
+        return ProviderCounts(self.provider.questions(), self._counts()["batches"])
 
     def _counts(self) -> Mapping[str, int]:
         return self.provider.counts()

@@ -27,7 +27,7 @@ class Books:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProviderCounts:
     """What a provider says at one moment."""
 
     questions: Mapping[str, int]
@@ -69,26 +69,26 @@ class Tally:
 
 
 class Life:
-    """Counts into a tally what happens to one workspace."""
+    """Counts what happens to one workspace."""
 
-    def __init__(self, tally: Tally, asked: Asked) -> None:
-        self._tally = tally
+    def __init__(self, asked: ProviderCounts) -> None:
+        self.tally = Tally()
         self._born = self._asked = asked
         self._under_way = 0
         self.books = Books()
         """At the last kill."""
 
-    def killed(self, books: Books, asked: Asked) -> None:
+    def killed(self, books: Books, asked: ProviderCounts) -> None:
         """Count what a kill left behind."""
         self._compare(books, asked)
         self._under_way += books.n_under_way
-        self._tally.kills += 1
-        self._tally.kills_at_work += bool(books.n_under_way or books.n_open_batches)
-        self._tally.under_way += books.n_under_way
+        self.tally.kills += 1
+        self.tally.kills_at_work += bool(books.n_under_way or books.n_open_batches)
+        self.tally.under_way += books.n_under_way
 
-    def ended(self, books: Books, asked: Asked, *, printed: int) -> None:
+    def ended(self, books: Books, asked: ProviderCounts, *, printed: int) -> None:
         """Count what the life came to. `printed` is what its last run said it had sent again."""
-        tally = self._tally
+        tally = self.tally
         tally.lives += 1
         tally.misprinted += printed != self.books.n_under_way
         self._compare(books, asked)
@@ -101,11 +101,11 @@ class Life:
         tally.batches += made
         tally.batches_unknown += abs(made - len(books.provider_batches))
 
-    def _compare(self, books: Books, asked: Asked) -> None:
+    def _compare(self, books: Books, asked: ProviderCounts) -> None:
         """Nothing that was answered at the last kill may have been lost, or asked since."""
         before, now = self._asked.questions, asked.questions
-        self._tally.answers_lost += len(self.books.answered - books.answered)
-        self._tally.asked_though_answered += sum(now.get(q, 0) - before.get(q, 0) for q in self.books.answered)
+        self.tally.answers_lost += len(self.books.answered - books.answered)
+        self.tally.asked_though_answered += sum(now.get(q, 0) - before.get(q, 0) for q in self.books.answered)
         self.books, self._asked = books, asked
 
 

@@ -84,8 +84,9 @@ def plant(*, corpus: str | None, features: int, tokens: int, seed: int) -> Plant
     words = _frequent_words(explain, TOP + 10) & _frequent_words(score, JUDGED)
     if len(words) < features:
         raise UsageError(
-            f"The text at {corpus or 'the embedded corpus'} has {len(words)} words that stand in at least {JUDGED} of "
-            f"{len(score):,} windows; {features} are needed. Give --corpus more text: about {tokens:,} tokens."
+            f"{'The embedded corpus' if corpus is None else f'The text at {corpus}'} has {len(words)} words that stand in "
+            f"at least {TOP + 10} of {len(explain):,} windows and in at least {JUDGED} of {len(score):,} others, and in a "
+            f"tenth of them at most; {features} are needed. Give --corpus more text: about {tokens:,} tokens."
         )
     chosen = np.random.default_rng(seed).permutation(sorted(words))[:features]
     return Planted(explain, score, tuple(str(word) for word in chosen), seed)

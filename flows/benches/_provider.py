@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import flows
+from labeling.errors import FeatlasError
 
 HERE = Path(flows.__file__).resolve().parents[1]
 """Where our packages lie: what a child process imports is what is measured here."""
+ANSWER_SECONDS = 10.0
+"""The provider answers these calls from memory."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Provider:
         return questions
 
     def _get(self, what: str) -> Any:
-        with urllib.request.urlopen(f"{self.anthropic_url}/{what}") as reply:
+        with urllib.request.urlopen(f"{self.anthropic_url}/{what}", timeout=ANSWER_SECONDS) as reply:
             return json.load(reply)
 
 
@@ -51,13 +54,24 @@ def serve(*options: str) -> Iterator[Provider]:
     assert child.stdout is not None
     assert child.stdin is not None
     try:
-        place = json.loads(child.stdout.readline())
+        place = json.loads(_first_line(child, child.stdout))
         yield Provider(place["openai"], place["anthropic"])
     finally:
         child.kill()
         child.wait()
         child.stdin.close()
         child.stdout.close()
+
+
+def _first_line(child: subprocess.Popen[bytes], said: IO[bytes]) -> bytes:
+    """Where the provider answers. Raise FeatlasError when it ended instead."""
+    line = said.readline()
+    if not line:
+        raise FeatlasError(
+            f"The fake provider ended with exit code {child.wait(ANSWER_SECONDS)} before it answered; it should say "
+            "where it listens. What it printed above says why."
+        )
+    return line
 
 
 def child_environment() -> dict[str, str]:

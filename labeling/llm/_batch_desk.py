@@ -9,6 +9,7 @@ no SDK and no stage.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from labeling.llm._batches import QUEUE_FULL, TOO_LARGE, BatchClient, BatchLimit
 from labeling.llm._budget import Budget
 from labeling.llm._dispatch import DEFAULT_RETRY, RetryPolicy
 from labeling.llm._faults import Fault
-from labeling.llm._patience import DEFAULT_PATIENCE, Calls, Patience
+from labeling.llm._patience import DEFAULT_PATIENCE, Patience, RepeatedCalls
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class BatchDesk:
         self._connect = connect
         self._clients: dict[str, BatchClient] = {}
         self._patience = patience
-        self._calls = Calls(retry, sleep)
+        self._calls = RepeatedCalls(retry, sleep, random.SystemRandom())
         self._submission = BatchSubmission(
             self._books, self._calls, limits=limits, settle_seconds=patience.settle_seconds
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from labeling.ledger import BatchRow
 from labeling.llm._batches import BatchClient
-from labeling.llm._patience import Calls
+from labeling.llm._patience import RepeatedCalls
 
 CLOCK_SKEW_SECONDS = 600.0
 """How far the provider's clock may be behind ours."""
@@ -30,7 +30,13 @@ class Search:
 
 
 def search(
-    client: BatchClient, row: BatchRow, keys: Set[str], *, known: Collection[str], calls: Calls, settle_seconds: float
+    client: BatchClient,
+    row: BatchRow,
+    keys: Set[str],
+    *,
+    known: Collection[str],
+    calls: RepeatedCalls,
+    settle_seconds: float,
 ) -> Search:
     """Look for a batch of these requests; twice, because it may be on its way.
 

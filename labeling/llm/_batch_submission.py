@@ -17,7 +17,7 @@ from labeling.llm._batch_books import BatchBooks, being_submitted
 from labeling.llm._batch_search import CLOCK_SKEW_SECONDS, Search, search
 from labeling.llm._batches import TOO_LARGE, BatchClient, BatchLimits, CallFailed
 from labeling.llm._faults import AGAIN, Fault
-from labeling.llm._patience import Calls
+from labeling.llm._patience import RepeatedCalls
 from labeling.types import JSON
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,9 @@ TOO_LONG = "context_too_long"
 class BatchSubmission:
     """Submits for one desk. `limits` None are those of the provider."""
 
-    def __init__(self, books: BatchBooks, calls: Calls, *, limits: BatchLimits | None, settle_seconds: float) -> None:
+    def __init__(
+        self, books: BatchBooks, calls: RepeatedCalls, *, limits: BatchLimits | None, settle_seconds: float
+    ) -> None:
         self._books = books
         self._calls = calls
         self._limits = limits

@@ -19,11 +19,22 @@ from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import ADDRESS_HINTS, AGAIN, Fault, connection_fault, error_message, status_fault
 from labeling.types import JSON, Completion, LLMRequest
 
-TOO_LARGE = "batch_too_large"
+LeftOver = Literal["batch_incomplete", "batch_expired", "batch_canceled"]
+"""Why a request of a batch that has ended has no result."""
+RefusedAs = Literal["batch_failed", "batch_too_large", "batch_queue_full"]
+TOO_LARGE: Literal["batch_too_large"] = "batch_too_large"
 """Reason of a fault: fewer requests in one batch would be taken."""
-QUEUE_FULL = "batch_queue_full"
+QUEUE_FULL: Literal["batch_queue_full"] = "batch_queue_full"
 """Reason of a fault: this would be too much beside what waits at the provider already."""
-TOO_LARGE_WORDS = ("too large", "larger than", "too many", "maximum size", "should have at most", "smaller batch")
+TOO_LARGE_WORDS = (
+    "smaller batch",
+    "input file is larger",
+    "file is too large",
+    "file too large",
+    "too many tasks",
+    "requests: list should have at most",
+)
+"""They name the batch or its file: what is too large about one request is no smaller in half a batch."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +53,11 @@ class BatchStatus:
     """`failed` is a batch that was refused as a whole: none of its requests was tried."""
     done: int = 0
     """Requests that have an outcome; some providers tell only at the end."""
-    left_over: str = "batch_incomplete"
-    """Once ended: why a request has no result."""
+    left_over: LeftOver = "batch_incomplete"
+    """Once ended."""
     detail: str = ""
     """The provider's words, where it refused."""
-    refused_as: str = "batch_failed"
+    refused_as: RefusedAs = "batch_failed"
     """Where it refused: TOO_LARGE, QUEUE_FULL, or what no smaller batch would mend."""
 
 

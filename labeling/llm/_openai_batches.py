@@ -16,6 +16,8 @@ from labeling.llm._batches import (
     BatchLimits,
     BatchStatus,
     CallFailed,
+    LeftOver,
+    RefusedAs,
     SeenBatch,
     calling,
     request_fault,
@@ -35,7 +37,7 @@ ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 ENDED = ("completed", "expired", "cancelled")
 QUEUE_FULL_CODE = "token_limit_exceeded"
 """Of a batch that would pass the limit of prompt tokens that may wait for a model at a time."""
-LEFT_OVER = {"expired": "batch_expired", "cancelled": "batch_canceled"}
+LEFT_OVER: dict[str, LeftOver] = {"expired": "batch_expired", "cancelled": "batch_canceled"}
 
 
 def create(*, model: str, base_url: str | None, timeout_seconds: float) -> OpenAIBatches:
@@ -81,7 +83,7 @@ class OpenAIBatches:
         if seen.status == "failed":
             problems = (seen.errors.data if seen.errors else None) or []
             words = "; ".join(f"{p.code}: {p.message}" + (f" (line {p.line})" if p.line else "") for p in problems)
-            refused_as = "batch_failed"
+            refused_as: RefusedAs = "batch_failed"
             if any(p.code == QUEUE_FULL_CODE for p in problems):
                 refused_as = QUEUE_FULL
             elif says_too_large(words):

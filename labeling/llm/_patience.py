@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import TypeVar
 
 from labeling.errors import FeatlasError
@@ -31,14 +31,14 @@ class Patience:
 DEFAULT_PATIENCE = Patience()
 
 
-class Calls:
-    """Makes calls again by a policy. `sleep` takes seconds."""
+class RepeatedCalls:
+    """Makes calls again by a policy. `sleep` takes seconds, `random` spreads the waits of several processes."""
 
-    def __init__(self, retry: RetryPolicy, sleep: Callable[[float], None]) -> None:
+    def __init__(self, retry: RetryPolicy, sleep: Callable[[float], None], random: Random) -> None:
         self.max_attempts = retry.max_attempts
         self.sleep = sleep
         self._retry = retry
-        self._random = random.SystemRandom()
+        self._random = random
 
     def patiently(self, call: Callable[[], Value]) -> Value:
         """Repeat a call that changes nothing while the provider is busy. Raise CallFailed when it stays so."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from labeling.llm._clients import Clients, ssl_context
+from labeling.llm._counted import counted
 from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
@@ -153,17 +154,14 @@ def read_message(body: bytes, endpoint: Endpoint) -> Completion | Fault:
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
-    """Token counts are None where a compatible server reports none."""
-    plain, output = usage.get("input_tokens"), usage.get("output_tokens")
-    read = None if plain is None else int(usage.get("cache_read_input_tokens") or 0)
-    written = None if plain is None else int(usage.get("cache_creation_input_tokens") or 0)
-    return Completion(
-        text=text,
-        stop_reason=stop_reason,
-        # The API's own `input_tokens` leaves out what the cache read and wrote.
-        input_tokens=None if plain is None else int(plain) + (read or 0) + (written or 0),
-        cached_input_tokens=read,
-        cache_write_input_tokens=written,
-        output_tokens=None if output is None else int(output),
-        latency_seconds=0.0,
+    """The API's own `input_tokens` leaves out what the cache read and wrote."""
+    plain, read = usage.get("input_tokens"), usage.get("cache_read_input_tokens")
+    written = usage.get("cache_creation_input_tokens")
+    return counted(
+        text,
+        stop_reason,
+        prompt_tokens=None if plain is None else int(plain) + int(read or 0) + int(written or 0),
+        output_tokens=usage.get("output_tokens"),
+        cache_read=read,
+        cache_written=written,
     )

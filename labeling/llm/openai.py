@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from labeling.llm._clients import Clients, ssl_context
+from labeling.llm._counted import counted
 from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
@@ -143,20 +144,12 @@ def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:
-    """Token counts are None where a compatible server reports none; what it does not call cached is not.
-
-    Some servers say 0 where they did not count: a prompt is never empty.
-    """
+    """What a compatible server does not call cached is not."""
     details = usage.get("prompt_tokens_details") or {}
-    read, written = usage.get("prompt_tokens") or None, usage.get("completion_tokens")
-    if read is None:
-        written = written or None
-    return Completion(
-        text=text,
-        stop_reason=stop_reason,
-        input_tokens=None if read is None else int(read),
-        cached_input_tokens=None if read is None else int(details.get("cached_tokens") or 0),
-        output_tokens=None if written is None else int(written),
-        latency_seconds=0.0,
-        cache_write_input_tokens=None if read is None else 0,
+    return counted(
+        text,
+        stop_reason,
+        prompt_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
+        cache_read=details.get("cached_tokens"),
     )

@@ -11,23 +11,28 @@ import pytest
 from flows.benches import BenchOptions
 from flows.benches._featlas_runs import FeatlasRuns
 from flows.benches._killed_runs import EARLY, Undisturbed
-from flows.benches._lives import Asked, Books, Life, Tally, read_books
+from flows.benches._lives import Books, Life, ProviderCounts, Tally, read_books
+from flows.benches._provider import serve
 from flows.benches.kills import KillsBench, create
 from flows.fake_provider import question_name
 from labeling.errors import FeatlasError
 from labeling.ledger import BatchRow, Ledger
 from labeling.types import Completion, LLMRequest
 
-NOTHING = Asked({})
+NOTHING = ProviderCounts({})
 
 
-def lived(*kills: tuple[Books, Asked], end: tuple[Books, Asked], printed: int, born: Asked = NOTHING) -> Tally:
-    tally = Tally()
-    life = Life(tally, born)
+def lived(
+    *kills: tuple[Books, ProviderCounts],
+    end: tuple[Books, ProviderCounts],
+    printed: int,
+    born: ProviderCounts = NOTHING,
+) -> Tally:
+    life = Life(born)
     for books, asked in kills:
         life.killed(books, asked)
     life.ended(*end, printed=printed)
-    return tally
+    return life.tally
 
 
 def answered(*questions: str, under_way: int = 0, batches: tuple[str, ...] = ()) -> Books:
@@ -36,32 +41,40 @@ def answered(*questions: str, under_way: int = 0, batches: tuple[str, ...] = ())
 
 def test_a_life_that_repeats_only_what_was_under_way_is_counted_as_well() -> None:
     tally = lived(
-        (answered("a", under_way=2), Asked({"a": 1, "b": 1})),
-        end=(answered("a", "b", "c"), Asked({"a": 1, "b": 2, "c": 1})),
+        (answered("a", under_way=2), ProviderCounts({"a": 1, "b": 1})),
+        end=(answered("a", "b", "c"), ProviderCounts({"a": 1, "b": 2, "c": 1})),
         printed=2,
     )
     assert tally == Tally(kills=1, kills_at_work=1, lives=1, under_way=2, sent_again=1)
 
 
 def test_what_was_asked_before_a_life_began_is_not_its_own() -> None:
-    tally = lived(end=(answered("a"), Asked({"a": 2}, n_batches=4)), printed=0, born=Asked({"a": 1}, n_batches=4))
+    tally = lived(
+        end=(answered("a"), ProviderCounts({"a": 2}, n_batches=4)),
+        printed=0,
+        born=ProviderCounts({"a": 1}, n_batches=4),
+    )
     assert tally == Tally(lives=1)
 
 
 def test_asking_what_was_answered_is_seen_whenever_it_happens() -> None:
-    at_a_kill = (answered("a"), Asked({"a": 1})), (answered("a"), Asked({"a": 2}))
-    assert lived(*at_a_kill, end=(answered("a"), Asked({"a": 2})), printed=0).asked_though_answered == 1
-    at_the_end = lived(at_a_kill[0], end=(answered("a"), Asked({"a": 3})), printed=0)
+    at_a_kill = (answered("a"), ProviderCounts({"a": 1})), (answered("a"), ProviderCounts({"a": 2}))
+    assert lived(*at_a_kill, end=(answered("a"), ProviderCounts({"a": 2})), printed=0).asked_though_answered == 1
+    at_the_end = lived(at_a_kill[0], end=(answered("a"), ProviderCounts({"a": 3})), printed=0)
     assert (at_the_end.asked_though_answered, at_the_end.sent_again, at_the_end.sent_again_too_often) == (2, 2, 2)
 
 
 def test_a_lost_answer_an_answer_nobody_asked_for_and_a_wrong_number_are_seen() -> None:
-    tally = lived((answered("a", "b", under_way=3), Asked({"a": 1})), end=(answered("b"), Asked({"a": 1})), printed=2)
+    tally = lived(
+        (answered("a", "b", under_way=3), ProviderCounts({"a": 1})),
+        end=(answered("b"), ProviderCounts({"a": 1})),
+        printed=2,
+    )
     assert (tally.answers_lost, tally.never_asked, tally.misprinted) == (1, 1, 1)
 
 
 def test_a_batch_that_the_ledger_does_not_know_was_submitted_twice() -> None:
-    tally = lived(end=(answered("a", batches=("x",)), Asked({"a": 2}, n_batches=2)), printed=0)
+    tally = lived(end=(answered("a", batches=("x",)), ProviderCounts({"a": 2}, n_batches=2)), printed=0)
     assert (tally.batches, tally.batches_unknown, tally.sent_again_too_often) == (2, 1, 1)
 
 
@@ -121,3 +134,8 @@ def test_a_few_kills_lose_nothing_and_repeat_nothing_that_was_answered() -> None
     assert [row for row in rows if not row.ok] == []
     killed = [row.value for row in rows if row.name.endswith("runs killed")]
     assert killed == [3, 3]
+
+
+def test_a_provider_that_ends_before_it_answers_is_named_with_its_exit_code() -> None:
+    with pytest.raises(FeatlasError, match="ended with exit code 2 before it answered"), serve("--no-such-option"):
+        pass

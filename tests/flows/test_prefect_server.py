@@ -8,10 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from labeling.dictionaries.featlas import TopKDictionary, save
 from labeling.evidence import scan
 from labeling.snapshot import query
 from labeling.workspace import Workspace
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -140,13 +140,6 @@ def _answers(url: str) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], *, seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"it did not become true within {seconds} s"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config with a dictionary of 64 random directions."""
@@ -243,12 +236,12 @@ def test_a_scheduled_run_that_is_killed_is_finished_by_the_next_one(
         running(["-m", "prefect", "worker", "start", "--pool", "featlas"], server.environment, log),
     ):
         killed = _schedule(server, config, workspace)
-        wait_until(lambda: any(workspace.glob("sampler/*/codes-00002.safetensors")))
+        wait_until(lambda: any(workspace.glob("sampler/*/codes-00002.safetensors")), seconds=300)
         os.kill(int((workspace / "featlas.lock").read_text()), signal.SIGKILL)
-        wait_until(lambda: _state(server, killed) == "CRASHED")
+        wait_until(lambda: _state(server, killed) == "CRASHED", seconds=300)
         earlier = {run["id"] for run in server.runs("task")}
         again = _schedule(server, config, workspace)
-        wait_until(lambda: _state(server, again) in ("COMPLETED", "FAILED", "CRASHED"))
+        wait_until(lambda: _state(server, again) in ("COMPLETED", "FAILED", "CRASHED"), seconds=300)
     assert _state(server, again) == "COMPLETED", (tmp_path / "worker.txt").read_text()
     names = {run["name"] for run in server.runs("task") if run["id"] not in earlier}
     assert {"sample shard 4", "write report"} <= names

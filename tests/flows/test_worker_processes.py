@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 
 from flows.worker_processes import WorkerProcesses
 from labeling.errors import FeatlasError, UsageError
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,3 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path
         parent.wait()
     pids = [int(file.name) for file in (tmp_path / "notes").iterdir()]
     wait_until(lambda: not any(alive(pid) for pid in pids))
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)

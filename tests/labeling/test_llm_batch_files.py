@@ -15,6 +15,7 @@ from labeling.llm import ask
 from tests.flows.provider_clients import openai_client
 from tests.labeling.llm_builders import KEY, KEY_NAMES, requests, texts
 from tests.labeling.test_llm_batches import batch_model, desk, reasons
+from tests.waiting import wait_until
 
 MODEL = "openai/tiny"
 
@@ -41,8 +42,7 @@ def test_what_could_not_be_read_is_kept_until_it_is_stored(ledger: Ledger) -> No
     with LoopbackProvider(call_faults={"content": ["400"]}) as provider:
         own = desk(ledger, provider, "openai")
         own.submit(keys, MODEL)
-        while ledger.batches()[0].state != "ended":
-            own.look()
+        wait_until(lambda: [row.state for row in own.look()] == ["ended"])
         assert (len(provider.files()), ledger.answers(keys)) == (2, {})
         assert own.look() == []
         assert (len(provider.files()), len(ledger.answers(keys))) == (0, 2)

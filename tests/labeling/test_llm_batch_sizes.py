@@ -16,6 +16,7 @@ from labeling.llm._budget import Budget
 from labeling.types import CompletionFailure
 from tests.labeling.llm_builders import KEY, KEY_NAMES, PROVIDERS, request, requests, texts
 from tests.labeling.test_llm_batches import PRICES, batch_model, desk, reasons
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +89,7 @@ def test_what_the_queue_has_no_room_for_stays_pending_beside_what_is_under_way(l
         own = desk(ledger, provider, "openai")
         own.submit(keys[:3], "openai/tiny")
         own.submit(keys[3:], "openai/tiny")
-        while len(own.look()) == 2:
-            own._calls.sleep(0.05)
+        wait_until(lambda: len(own.look()) < 2)
         assert own.submit(keys[3:], "openai/tiny") == []
         assert "one batch is submitted at a time" in str(own.held_back)
     assert ledger.summary().pending == 5
@@ -128,6 +128,10 @@ def test_after_a_refusal_it_is_half_and_after_success_twice() -> None:
         ),
         ("requests: List should have at most 100000 items after validation, not 100001", True),
         ("too_many_tasks: The file has 50001 requests", True),
+        ("File is too large.", True),
+        ("max_completion_tokens is larger than the model's maximum", False),
+        ("too many duplicates", False),
+        ("requests.0.params.messages: List should have at most 100000 items after validation, not 100001", False),
         ("prompt is too long: 300000 tokens > 200000 maximum", False),
         ("requests.0.custom_id: String should match pattern", False),
     ],

@@ -17,7 +17,8 @@ from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import retry_after, status_fault
 from labeling.llm._servers import OwnServer
 from labeling.llm._workers import run_bounded
-from labeling.llm.anthropic import system_blocks
+from labeling.llm.anthropic import endpoint_of as anthropic_endpoint
+from labeling.llm.anthropic import read_message, system_blocks
 from labeling.llm.openai import endpoint_of, read_chat
 from labeling.llm.scripted import Scripted
 from labeling.types import Completion, CompletionFailure
@@ -185,9 +186,27 @@ def test_many_requests_do_not_make_many_tasks() -> None:
     assert max(tasks) <= 9
 
 
-def test_a_prompt_of_no_tokens_is_one_that_nobody_counted() -> None:
+def test_a_chat_prompt_of_no_tokens_is_one_that_nobody_counted() -> None:
     usage = {"prompt_tokens": 0, "completion_tokens": 0}
     body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": usage}
     read = read_chat(json.dumps(body).encode(), endpoint_of("tiny", "http://127.0.0.1:9/v1"))
     assert isinstance(read, Completion)
     assert (read.input_tokens, read.output_tokens) == (None, None)
+
+
+def test_a_message_prompt_of_no_tokens_is_one_that_nobody_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    usage = {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 0}
+    body = {"content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn", "usage": usage}
+    read = read_message(json.dumps(body).encode(), anthropic_endpoint("tiny", "http://127.0.0.1:9"))
+    assert isinstance(read, Completion)
+    assert (read.input_tokens, read.cached_input_tokens, read.output_tokens) == (None, None, None)
+
+
+def test_a_prompt_that_came_from_the_cache_alone_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    usage = {"input_tokens": 0, "output_tokens": 3, "cache_read_input_tokens": 40, "cache_creation_input_tokens": 2}
+    body = {"content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn", "usage": usage}
+    read = read_message(json.dumps(body).encode(), anthropic_endpoint("tiny", "http://127.0.0.1:9"))
+    assert isinstance(read, Completion)
+    assert (read.input_tokens, read.cached_input_tokens, read.cache_write_input_tokens) == (42, 40, 2)

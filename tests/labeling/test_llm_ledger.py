@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from labeling.llm import ask
 from labeling.llm.scripted import Scripted
 from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
 from tests.labeling.llm_builders import KEY, KEY_NAMES, request, requests, texts, tiny
+from tests.waiting import wait_until
 
 ASK_MANY = """
 import signal
@@ -58,15 +60,12 @@ def ask_in_another_process(ledger: Ledger, provider: LoopbackProvider, count: in
     return subprocess.Popen([sys.executable, "-c", ASK_MANY, str(ledger.path), provider.openai_url, str(count)])
 
 
+def has_answers(ledger: Ledger, at_least: int) -> bool:
+    return ledger.summary().answered >= at_least
+
+
 def times_asked(provider: LoopbackProvider, user: str) -> int:
     return sum(asked.user == user for asked in provider.asked)
-
-
-def wait_until_answered(ledger: Ledger, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while ledger.summary().answered < count:
-        assert time.monotonic() < deadline, ledger.summary()
-        time.sleep(0.02)
 
 
 def test_what_is_answered_is_not_asked_again(ledger: Ledger) -> None:
@@ -418,7 +417,7 @@ def test_after_a_kill_only_what_was_under_way_is_sent_again(ledger: Ledger) -> N
     with LoopbackProvider(latency_seconds=0.1) as provider:
         for answers in (10, 40, 80):
             process = ask_in_another_process(ledger, provider, 150)
-            wait_until_answered(ledger, answers)
+            wait_until(partial(has_answers, ledger, answers))
             process.send_signal(signal.SIGKILL)
             process.wait()
             stored = ledger.answers(request_key(one) for one in requests(150))
@@ -452,8 +451,7 @@ def test_an_interrupt_ends_the_run_at_once_and_what_was_under_way_is_counted(led
         process = subprocess.Popen(
             [sys.executable, "-c", ASK_MANY, str(ledger.path), provider.openai_url, "20"], stderr=subprocess.PIPE
         )
-        while len(provider.asked) < 8:
-            time.sleep(0.05)
+        wait_until(lambda: len(provider.asked) >= 8)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=20)
     assert b"KeyboardInterrupt" in error
