@@ -7,12 +7,13 @@ waits for another, and the provider is never idle between two shards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import islice
 
 from flows.shards import Job, Result
 from labeling.errors import FeatlasError
+from labeling.interruptible import first_ended
 from labeling.llm._background import Together
 
 
@@ -60,5 +61,5 @@ def run_overlapping(
 
 def _finished(under_way: dict[Future[Result], Job]) -> list[Future[Result]]:
     """Those that have ended, in the order in which they were started."""
-    ended = wait(under_way, return_when=FIRST_COMPLETED).done
+    ended = first_ended(under_way)
     return [future for future in under_way if future in ended]

@@ -130,8 +130,10 @@ def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
 
 
 def _say_servers(session: Session, models: Sequence[str]) -> None:
-    """Name servers that are not the provider's own: the workspace's last run may have left its address behind."""
+    """Name servers that are not the provider's own, and limits: the workspace's last run may have left them behind."""
     config = session.config
+    if models and config.kept:
+        session.progress.say(f"As in the workspace's last run: {', '.join(config.kept)}. Options replace them.")
     for line in server_lines(models, config.llm.base_url, config.base_url_from):
         session.progress.say(line)
 

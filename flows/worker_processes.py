@@ -22,6 +22,7 @@ from flows.overlapping import run_overlapping
 from flows.shards import Job, Result, run_serially
 from labeling.allocator import give_back_freed_memory
 from labeling.errors import FeatlasError
+from labeling.interruptible import first_ended
 
 AHEAD = 2
 """Jobs handed out for each worker: one under way, one waiting. What has been handed out is lost in a crash."""
@@ -60,6 +61,7 @@ class WorkerProcesses:
             under_way = deque(self._hand_out(work, islice(waiting, AHEAD * self._processes)))
             while under_way:
                 job, future = under_way.popleft()
+                first_ended([future])
                 result = future.result()
                 under_way.extend(self._hand_out(work, islice(waiting, 1)))
                 yield job, result

@@ -148,6 +148,8 @@ class Config:
     cluster: ClusterConfig
     base_url_from: str = field(default="", compare=False)
     """Where `llm.base_url` was given, in words; for people, and no part of what was asked for."""
+    kept: tuple[str, ...] = field(default=(), compare=False)
+    """`key = value` of limits and modes that come from the workspace's last run; for people, too."""
 
     def as_json(self) -> dict[str, JSON]:
         """All resolved values, sections as in the file; `json.dumps` takes it."""
@@ -264,10 +266,20 @@ def _resolve(
     config = Config(
         features=_feature_sets(table.get("features"), origin, layers["features"]),
         base_url_from=places.of("llm.base_url"),
+        kept=_kept(table.get("llm", {}), places),
         **sections,
     )
     _cross_check(config, places)
     return config
+
+
+def _kept(llm: Mapping[str, JSON], places: _Places) -> tuple[str, ...]:
+    keys = ("mode", "max_cost", "max_requests")
+    return tuple(
+        f"llm.{key} = {llm[key]}"
+        for key in keys
+        if places.of(f"llm.{key}") == LAST_RUN and llm.get(key) not in (None, LLMConfig().mode)
+    )
 
 
 @dataclass(frozen=True)
@@ -410,6 +422,11 @@ def _check_llm(config: Config, places: _Places) -> None:
             raise UsageError(
                 f"{places.of(name)}: {name} is {model!r}; allowed: provider/model, such as 'openai/NAME-OF-MODEL'."
             )
+    if config.llm.mode != "batch" and not config.llm.wait:
+        raise UsageError(
+            f"{places.of('llm.wait', 'llm.mode')}: llm.wait is false (--no-wait), llm.mode is {config.llm.mode!r}; only "
+            "batches can be left to a later run. Add --mode batch, or leave --no-wait out: requests are then sent at once."
+        )
     url = config.llm.base_url
     if url is None:
         return

@@ -23,6 +23,11 @@ BUSY_TIMEOUT_SECONDS = 60.0
 
 def open_ledger(path: Path) -> sqlite3.Connection:
     """Open or make the ledger. Raise FeatlasError for a newer version, another kind of file, damage, no access."""
+    if path.exists() and not path.stat().st_size:
+        raise FeatlasError(
+            f"The ledger {path} is an empty file: its answers are lost, by a full disk perhaps. Nothing was written. Put a "
+            "copy back, if you have one; or delete the file, and what was asked before is asked, and paid, again."
+        )
     with in_words(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
         try:

@@ -157,8 +157,15 @@ def _objects(text: str) -> list[dict[str, JSON]]:
 def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     result: dict[str, JSON] = {}
     for key, value in pairs:
-        result[key] = REPEATED_KEY if key in result else value
+        result[key] = REPEATED_KEY if key in result else _writable(value)
     return result
+
+
+def _writable(value: JSON) -> JSON:
+    """Without half surrogates, which escapes can spell (a broken emoji) and no table can hold."""
+    if isinstance(value, list):
+        return [_writable(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _escape(text: str) -> str:

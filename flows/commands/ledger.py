@@ -99,7 +99,11 @@ def export(context: click.Context, file: Path, workspace: Path | None) -> None:
         )
     with _opened(context, workspace) as opened:
         frame = opened.export(load_prices(asset("prices.json")).cost_usd)
-    file.write_bytes(render_table(frame, "parquet" if file.suffix == ".parquet" else "csv"))
+    content = render_table(frame, "parquet" if file.suffix == ".parquet" else "csv")
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"{file} can't be written: {error.strerror}. Name a file in a folder that exists.") from error
     click.echo(f"{file}: {len(frame):,} requests", err=True)
 
 

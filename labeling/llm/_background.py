@@ -12,6 +12,8 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
+from labeling.interruptible import wait_for
+
 Result = TypeVar("Result")
 
 
@@ -67,10 +69,10 @@ def run_and_wait(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         with nullcontext() if together is None else together.watching(job):
             job.start()
-            job.ended.wait()
+            wait_for(job.ended)
     except BaseException:
         job.cancel()
-        job.ended.wait()
+        wait_for(job.ended)
         raise
     return job.result()
 

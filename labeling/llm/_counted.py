@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from labeling.types import JSON, Completion
 
+MOST_TOKENS = 10**9
+
 
 def counted(
     text: str,
@@ -18,13 +20,15 @@ def counted(
 
     Some servers say 0 where they did not count: a prompt is never empty, and 0 tokens of answer beside it say as little.
     """
-    known = bool(prompt_tokens)
-    return Completion(
-        text=text,
-        stop_reason=stop_reason,
-        input_tokens=int(prompt_tokens) if known else None,
-        cached_input_tokens=int(cache_read or 0) if known else None,
-        cache_write_input_tokens=int(cache_written or 0) if known else None,
-        output_tokens=int(output_tokens) if output_tokens or (known and output_tokens is not None) else None,
-        latency_seconds=0.0,
-    )
+    read, said = _count(prompt_tokens) or None, _count(output_tokens)
+    if read is None:
+        return Completion(text, stop_reason, None, None, said or None, 0.0, cache_write_input_tokens=None)
+    cached, written = _count(cache_read) or 0, _count(cache_written) or 0
+    return Completion(text, stop_reason, read, cached, said, 0.0, cache_write_input_tokens=written)
+
+
+def _count(said: JSON) -> int | None:
+    """A number of tokens; None for what is none, such as negative ones and those that no server could have read."""
+    if not isinstance(said, int | float) or not 0 <= said <= MOST_TOKENS:  # NaN, too, is not between them
+        return None
+    return int(said)

@@ -41,10 +41,12 @@ class Endpoint:
 
     def scrub(self, text: str) -> str:
         """Shorten a server's words and take the key and a secret address out of them."""
-        text = " ".join(text.replace(self.url, self.shown_url).split())
-        if not self.key_is_placeholder:
-            text = text.replace(self.key, f"[{self.key_name}]")
+        text = self.without_key(" ".join(text.replace(self.url, self.shown_url).split()))
         return text if len(text) <= LONGEST_DETAIL else text[:LONGEST_DETAIL] + "..."
+
+    def without_key(self, text: str) -> str:
+        """Take the key out of a text, should a server repeat it."""
+        return text if self.key_is_placeholder else text.replace(self.key, f"[{self.key_name}]")
 
 
 def read_endpoint(

@@ -142,7 +142,8 @@ def read_message(body: bytes, endpoint: Endpoint) -> Completion | Fault:
     try:
         message = json.loads(body)
         stop_reason = str(message["stop_reason"])
-        text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
+        blocks = (block["text"] for block in message["content"] if block["type"] == "text")
+        text = endpoint.without_key("".join(blocks))
         completion = _completion(text, stop_reason, message.get("usage") or {})
     except (ValueError, KeyError, TypeError, AttributeError):
         return Fault("malformed", True, endpoint.scrub("not a message: " + body.decode("utf-8", "replace")))

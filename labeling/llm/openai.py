@@ -130,17 +130,24 @@ def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
         reply = json.loads(body)
         choice = reply["choices"][0]
         stop_reason = str(choice.get("finish_reason"))
-        text, refusal = choice["message"].get("content") or "", choice["message"].get("refusal")
+        message = choice["message"]
+        text, refusal = _text(message.get("content"), endpoint), _text(message.get("refusal"), endpoint)
         completion = _completion(refusal or text, stop_reason, reply.get("usage") or {})
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return Fault("malformed", True, endpoint.scrub("not a chat completion: " + body.decode("utf-8", "replace")))
     if refusal:
-        return Fault("refused", False, endpoint.scrub(str(refusal)), answer=completion)
+        return Fault("refused", False, endpoint.scrub(refusal), answer=completion)
     if stop_reason in STOP_FAULTS:
         return Fault(STOP_FAULTS[stop_reason], False, endpoint.scrub(f"{stop_reason}: {text}"), answer=completion)
     if not text.strip():
         return Fault("empty", False, f"stop reason {stop_reason}, no text", answer=completion)
     return completion
+
+
+def _text(content: JSON, endpoint: Endpoint) -> str:
+    """Some compatible servers send a list of parts. Raise TypeError for anything that is no text."""
+    parts = content if isinstance(content, list) else [content or ""]
+    return endpoint.without_key("".join(part["text"] if isinstance(part, dict) else part for part in parts))
 
 
 def _completion(text: str, stop_reason: str, usage: Mapping[str, JSON]) -> Completion:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -195,3 +197,36 @@ def test_clients_are_opened_when_all_have_enough_under_way() -> None:
     entered[3].__exit__(None, None, None)
     with clients.one() as client:
         assert client is got[0]
+
+
+AFTER_A_QUERY = """
+import asyncio, os, signal, sys, threading
+import polars as pl
+from concurrent.futures import ThreadPoolExecutor
+from flows.overlapping import run_overlapping
+from labeling.llm import ask
+
+class Slow:
+    canceled = 0
+    async def complete(self, requests):
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            Slow.canceled += 1
+            raise
+        return []
+
+pl.DataFrame({"a": [1, 2]}).lazy().filter(pl.col("a") > 1).collect()
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    ask(Slow(), []) if sys.argv[1] == "one" else list(run_overlapping(lambda _: ask(Slow(), []), [1, 2], at_once=2))
+except KeyboardInterrupt:
+    print("interrupted", Slow.canceled)
+"""
+
+
+@pytest.mark.parametrize(("how", "canceled"), [("one", 1), ("overlapping", 2)])
+def test_ctrl_c_ends_a_wait_although_polars_has_put_its_own_handler_in_front(how: str, canceled: int) -> None:
+    command = [sys.executable, "-c", AFTER_A_QUERY, how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["interrupted", str(canceled)], done.stderr

@@ -14,7 +14,7 @@ from labeling.errors import FeatlasError, UsageError
 from labeling.llm import ask, connect
 from labeling.llm._dispatch import RetryPolicy
 from labeling.llm._endpoint import Endpoint, read_endpoint
-from labeling.llm._faults import retry_after, status_fault
+from labeling.llm._faults import Fault, retry_after, status_fault
 from labeling.llm._servers import OwnServer
 from labeling.llm._workers import run_bounded
 from labeling.llm.anthropic import endpoint_of as anthropic_endpoint
@@ -210,3 +210,35 @@ def test_a_prompt_that_came_from_the_cache_alone_is_counted(monkeypatch: pytest.
     read = read_message(json.dumps(body).encode(), anthropic_endpoint("tiny", "http://127.0.0.1:9"))
     assert isinstance(read, Completion)
     assert (read.input_tokens, read.cached_input_tokens, read.cache_write_input_tokens) == (42, 40, 2)
+
+
+def read(**parts: object) -> Completion | Fault:
+    body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], **parts}
+    return read_chat(json.dumps(body).encode(), Endpoint("openai", "tiny", "http://host/v1", "OPENAI_API_KEY", KEY))
+
+
+@pytest.mark.parametrize("content", [[{"type": "text", "text": "yes"}], ["y", "es"], "yes"])
+def test_content_in_parts_is_one_text(content: object) -> None:
+    answer = read(choices=[{"message": {"content": content}, "finish_reason": "stop"}])
+    assert isinstance(answer, Completion)
+    assert answer.text == "yes"
+
+
+@pytest.mark.parametrize("content", [7, {"type": "image"}, [7], [{"type": "image"}]])
+def test_content_that_is_no_text_is_malformed(content: object) -> None:
+    answer = read(choices=[{"message": {"content": content}, "finish_reason": "stop"}])
+    assert isinstance(answer, Fault)
+    assert answer.reason == "malformed"
+
+
+@pytest.mark.parametrize("count", [-10, 10**30, float("nan"), float("inf"), "many", [1]])
+def test_token_counts_that_no_server_could_mean_are_not_known(count: object) -> None:
+    answer = read(usage={"prompt_tokens": count, "completion_tokens": count})
+    assert isinstance(answer, Completion)
+    assert (answer.input_tokens, answer.output_tokens) == (None, None)
+
+
+def test_a_key_that_a_server_repeats_is_not_in_the_answer() -> None:
+    answer = read(choices=[{"message": {"content": f"your key is {KEY}"}, "finish_reason": "stop"}])
+    assert isinstance(answer, Completion)
+    assert answer.text == "your key is [OPENAI_API_KEY]"

@@ -171,3 +171,8 @@ def test_schemas_allow_no_other_property() -> None:
     schema = strict_object({"a": {"type": "string"}})
     assert schema["required"] == ["a"]
     assert schema["additionalProperties"] is False
+
+
+def test_half_an_emoji_in_an_answer_is_replaced_because_no_table_can_hold_it() -> None:
+    answer = read_object(r'{"label": "broken \ud83d emoji", "list": ["\udc00"], "fine": "\ud83d\ude00"}')
+    assert answer == {"label": "broken ? emoji", "list": ["?"], "fine": "\U0001f600"}
