@@ -35,7 +35,7 @@ dictionary = "embedded/minilm-l2-2048"
 
 [[features]]
 name = "second"
-model = "embedded/minilm"
+model = "embedded/minilm-random"
 hook = "encoder.layer.2"
 dictionary = "embedded/minilm-random-l2-512"
 
