@@ -22,7 +22,7 @@ def test_a_small_bench_has_every_row_and_loses_nothing(monkeypatch: pytest.Monke
         repeats=1,
         faulty=40,
         limited_seconds=1.0,
-        pending=(50, 5_000),
+        pending=(600, 6_000),
         kills=None,
     )
     rows = {row.name: row for row in small.measure()}
@@ -32,4 +32,4 @@ def test_a_small_bench_has_every_row_and_loses_nothing(monkeypatch: pytest.Monke
     assert rows["30 % faulty: answered"].value + rows["30 % faulty: failed with a reason"].value == 40  # type: ignore[operator]
     for name in ("failed without a reason", "neither answered nor failed in the ledger", "answered twice"):
         assert rows[f"30 % faulty: {name}"].ok
-    assert rows["memory, 5,000 over 50 pending"].ok
+    assert rows["memory, 6,000 over 600 pending"].ok
