@@ -117,7 +117,7 @@ def test_a_table_exported_from_a_model_gives_the_models_own_contexts_labels_and_
     ran = again.featlas("run")
     assert ran.code == 0, ran.err
     same, other = compared(model.workspace, again.workspace)
-    assert other == ["corpora", "documents"]  # the names of the corpus and of its documents
+    assert other == ["corpora", "corpus_problems", "documents"]  # the names of the corpus and of its documents
     assert {"contexts", "explanations", "judgments", "scores", "panel", "windows", "neighbors", "clusters"} <= set(same)
     assert len(again.ask("SELECT * FROM scores")) > 1000
     assert again.ask("SELECT name FROM documents ORDER BY name LIMIT 1").item() == "name 0"
