@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from typing import Literal, get_args
 
-from labeling.ledger_rows import writable
+from labeling.half_surrogates import writable
 
 BatchState = Literal["preparing", "submitted", "ended", "collected", "failed", "canceled"]
 BATCH_STATES: tuple[BatchState, ...] = get_args(BatchState)

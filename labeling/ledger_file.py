@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from labeling.errors import FeatlasError
@@ -29,6 +30,8 @@ def open_ledger(path: Path) -> sqlite3.Connection:
             "copy back, if you have one; or delete the file, and what was asked before is asked, and paid, again."
         )
     with in_words(path):
+        if not path.exists():
+            _make(path)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             if _version(connection, path) < VERSION:
@@ -153,6 +156,18 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             "is. Install the newer featlas that wrote it, or choose another workspace."
         )
     return int(version)
+
+
+def _make(path: Path) -> None:
+    """Make a new ledger aside and put it in place as a whole: an empty file is never one that is being made."""
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            _bring_up_to_date(connection, path)
+        with suppress(OSError):  # another process was faster; or there are no links here, and it is made in place
+            os.link(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:

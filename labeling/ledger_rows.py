@@ -10,6 +10,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+from labeling.half_surrogates import writable
 from labeling.ledger_prompts import Excerpt, PromptParts, join_prompt, split_prompt
 from labeling.ledger_texts import read_texts, store_texts
 from labeling.types import JSON, Completion, CompletionFailure, LLMRequest, LLMResult
@@ -170,10 +171,6 @@ def storable(result: LLMResult) -> LLMResult:
 
 def _storable_answer(answer: Completion) -> Completion:
     return replace(answer, text=writable(answer.text), stop_reason=writable(answer.stop_reason))
-
-
-def writable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _hash(value: Mapping[str, JSON] | list[str]) -> str:

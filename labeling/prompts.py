@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from labeling.half_surrogates import writable
 from labeling.identity import identify
 from labeling.types import JSON, Completion, FloatArray, Windows
 from labeling.windows import token_of_character
@@ -162,10 +163,10 @@ def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
 
 
 def _writable(value: JSON) -> JSON:
-    """Without half surrogates, which escapes can spell (a broken emoji) and no table can hold."""
+    """A value as a table can hold it."""
     if isinstance(value, list):
         return [_writable(item) for item in value]
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return writable(value) if isinstance(value, str) else value
 
 
 def _escape(text: str) -> str:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from flows.benches import BenchOptions, Row, at_least, plain
+from flows.benches._embedded_text import read_windows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +55,7 @@ class Forward:
         return rows
 
     def _compare(self, name: str, source: TorchSource) -> list[Row]:
-        windows = _windows(source, self.tokens)
+        windows = read_windows(source, self.tokens)
         bare = _bare_loop(source, windows)
         pairs = [(_speed(lambda: _our_loop(source, windows)), _speed(bare)) for _ in range(self.repeats + 1)][1:]
         return [
@@ -116,21 +116,6 @@ def _bare_loop(source: TorchSource, windows: pl.DataFrame) -> Callable[[], int]:
         return n_tokens
 
     return loop
-
-
-def _windows(source: TorchSource, tokens: int) -> pl.DataFrame:
-    """Windows of the embedded corpus with so many tokens, columns as in the table `windows`."""
-    from labeling.corpora import embedded
-    from labeling.windows import cut_windows
-
-    documents = embedded.create(path=None).documents()
-    read, size = [], 0
-    while size < tokens and (some := list(islice(documents, 64))):
-        tokenized = source.tokenize(some)
-        size += sum(len(document.token_ids) for document in tokenized)
-        read.extend(tokenized)
-    windows = cut_windows(read, corpus_id="bench", width=32, seed=0)
-    return windows.filter(windows["n_tokens"].cum_sum() <= tokens)
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.benches import BenchOptions, Row, at_most, plain
+from flows.benches._embedded_text import read_windows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +55,7 @@ class SamplerBench:
 
     def measure(self) -> list[Row]:
         source = _open_source()
-        windows = _read_windows(source, self.tokens)
+        windows = read_windows(source, self.tokens)
         half = windows.filter(windows["n_tokens"].cum_sum() <= self.tokens // 2)
         _pass_over(source, half[:64])  # allocates and warms what later passes find ready
         short = [_pass_over(source, half) for _ in range(self.repeats)]
@@ -90,21 +90,6 @@ def _open_source() -> TorchSource:
 
     config = demo_config(environment={}, overrides={})
     return open_source(feature_sets=config.features[:1], threads=1)
-
-
-def _read_windows(source: TorchSource, tokens: int) -> pl.DataFrame:
-    """Windows of the embedded corpus with so many tokens, columns as in the table `windows`."""
-    from labeling.corpora import embedded
-    from labeling.windows import cut_windows
-
-    documents = embedded.create(path=None).documents()
-    read, size = [], 0
-    while size < tokens and (some := list(islice(documents, 64))):
-        tokenized = source.tokenize(some)
-        size += sum(len(document.token_ids) for document in tokenized)
-        read.extend(tokenized)
-    windows = cut_windows(read, corpus_id="bench", width=32, seed=0)
-    return windows.filter(windows["n_tokens"].cum_sum() <= tokens)
 
 
 def _pass_over(source: TorchSource, windows: pl.DataFrame) -> Cost:

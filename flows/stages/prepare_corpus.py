@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -121,7 +121,6 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
             f"The corpus {corpus.name} has no text to sample: {len(documents)} documents, none of at least "
             f"{settings.window // 2} tokens. Give it longer documents, or set a smaller [sample] window."
         )
-    _say_short(session, documents)
     session.store.save("documents", pl.DataFrame(documents))
     totals = pl.concat(counts).group_by("corpus_id", "split", "token").agg(pl.col("occurrences").sum())
     session.store.save("token_counts", totals)
@@ -159,17 +158,6 @@ def _document_row(document: TokenizedDocument, corpus_id: str, seed: int) -> dic
         "n_characters": len(document.document.text),
         "n_tokens": len(document.token_ids),
     }
-
-
-def _say_short(session: Session, documents: Sequence[Mapping[str, object]]) -> None:
-    """Name the documents that are too short to give a window."""
-    least = (session.config.sample.window + 1) // 2
-    short = [row["name"] for row in documents if int(str(row["n_tokens"])) < least]
-    if short:
-        session.progress.say(
-            f"{len(short):,} of {len(documents):,} documents left out: shorter than half a window ({least} tokens), "
-            f"{short[0]} the first of them"
-        )
 
 
 def _read_back(session: Session, corpus_id: str, name: str) -> PreparedCorpus:

@@ -12,16 +12,14 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from labeling.corpora import Problem, Problems
 from labeling.corpora._local_files import LocalFiles, find_files
-from labeling.corpora._problems import Misfit, Tally, excerpt, readable
+from labeling.corpora._problems import Misfit, excerpt
+from labeling.corpora._record_files import RecordFiles
 from labeling.corpora._records import DEFAULT_COLUMN, REPLACED, read_record
-from labeling.identity import identify
 from labeling.types import Document
 
 ENDINGS = tuple(
@@ -36,28 +34,12 @@ BUFFER = 1 << 20
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-class JsonlCorpus:
+class JsonlCorpus(RecordFiles):
     """Reads the objects of all files, one after the other."""
 
     def __init__(self, files: LocalFiles, column: str) -> None:
-        self.name = str(files.path)
-        self._files, self._column = files, column
-        self._tally = Tally()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """From the names and contents of the files, as they lie there, and the column."""
-        return identify("jsonl corpus", files=self._files.content_hash(), column=self._column)
-
-    @property
-    def problems(self) -> Mapping[Problem, Problems]:
-        return self._tally.by_problem
-
-    def documents(self) -> Iterator[Document]:
-        self._tally = Tally()
-        hint = f"Each line must be a JSON object with a text under {self._column!r}, or set [corpus] column to its key."
-        for file in self._files.files:
-            yield from readable(self._records(file), self._tally, file=str(file), hint=hint)
+        hint = f"Each line must be a JSON object with a text under {column!r}, or set [corpus] column to its key."
+        super().__init__(files, kind="jsonl", column=column, hint=hint)
 
     def _records(self, file: Path) -> Iterator[Document | Misfit]:
         place = self._files.place(file)

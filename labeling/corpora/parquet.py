@@ -7,18 +7,16 @@ as damaged, and the next one is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labeling.corpora import Problem, Problems
 from labeling.corpora._local_files import LocalFiles, find_files
-from labeling.corpora._problems import Misfit, Tally, excerpt, readable
+from labeling.corpora._problems import Misfit, excerpt
+from labeling.corpora._record_files import RecordFiles
 from labeling.corpora._records import DEFAULT_COLUMN, NAME_COLUMNS, REPLACED, read_record
 from labeling.errors import UsageError
-from labeling.identity import identify
 from labeling.types import JSON, Document
 
 ENDINGS = (".parquet", ".pq")
@@ -27,29 +25,12 @@ BUFFER = 1 << 20
 """Bytes read at once of a column. Without it, or with pre-buffering, the column of a whole row group is in memory."""
 
 
-class ParquetCorpus:
+class ParquetCorpus(RecordFiles):
     """Reads one column of all files, one after the other."""
 
     def __init__(self, files: LocalFiles, column: str) -> None:
-        self.name = str(files.path)
-        self._files, self._column = files, column
-        self._tally = Tally()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """From the names and contents of the files and the column."""
-        return identify("parquet corpus", files=self._files.content_hash(), column=self._column)
-
-    @property
-    def problems(self) -> Mapping[Problem, Problems]:
-        return self._tally.by_problem
-
-    def documents(self) -> Iterator[Document]:
-        """Every row with a text. Raise UsageError when a file has no such column, or it holds no text."""
-        self._tally = Tally()
-        hint = f"It must be a Parquet file with text in its column {self._column!r}, or set [corpus] column to another."
-        for file in self._files.files:
-            yield from readable(self._records(file), self._tally, file=str(file), hint=hint)
+        hint = f"It must be a Parquet file with text in its column {column!r}, or set [corpus] column to another."
+        super().__init__(files, kind="parquet", column=column, hint=hint)
 
     def _records(self, file: Path) -> Iterator[Document | Misfit]:
         import pyarrow as pa

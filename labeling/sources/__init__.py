@@ -21,6 +21,21 @@ from labeling.corpora import Corpus
 from labeling.types import Document, FloatArray, TokenizedDocument
 
 
+class NamedFeatureSet(Protocol):
+    """What a user says of a feature set, whatever its source; a section of the config file satisfies it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def hook(self) -> str | None: ...
+    @property
+    def dictionary(self) -> str | None: ...
+    @property
+    def control_for(self) -> str | None: ...
+
+
 @dataclass(frozen=True)
 class FeatureSetInfo:
     """One dictionary at one place of one model."""

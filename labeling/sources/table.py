@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from labeling.activation_table import DIRECTIONS, FEATURES, TableCard, read_card
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
-from labeling.sources import EventBatch, FeatureSetInfo
+from labeling.sources import EventBatch, FeatureSetInfo, NamedFeatureSet
 from labeling.sources._table_prepare import Prepared, Say, directions_shape, prepare
 from labeling.types import Document, FloatArray, IntArray, TokenizedDocument
 
@@ -31,21 +31,11 @@ BATCH_ROWS = 1 << 18
 TEXTS_AT_ONCE = 256
 
 
-class TableSettings(Protocol):
-    """What a user says of a feature set; a section of the config file satisfies it."""
+class TableSettings(NamedFeatureSet, Protocol):
+    """What this source reads besides."""
 
     @property
-    def name(self) -> str: ...
-    @property
     def path(self) -> str | None: ...
-    @property
-    def model(self) -> str | None: ...
-    @property
-    def hook(self) -> str | None: ...
-    @property
-    def dictionary(self) -> str | None: ...
-    @property
-    def control_for(self) -> str | None: ...
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from labeling import dictionaries
 from labeling.dictionaries import Dictionary, Origin
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
-from labeling.sources import EventBatch, FeatureSetInfo
+from labeling.sources import EventBatch, FeatureSetInfo, NamedFeatureSet
 from labeling.sources._batches import Batch, batches
 from labeling.sources._models import Precision, outline
 from labeling.sources._origins import check_hook, check_model
@@ -31,19 +31,9 @@ SMALL_MODEL_BYTES = 1_000_000_000
 """Processes that run at once each hold the model and its dictionaries: at most this much of both."""
 
 
-class FeatureSetSettings(Protocol):
-    """What a user says of a feature set; a section of the config file satisfies it."""
+class FeatureSetSettings(NamedFeatureSet, Protocol):
+    """What this source reads besides."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def model(self) -> str | None: ...
-    @property
-    def hook(self) -> str | None: ...
-    @property
-    def dictionary(self) -> str | None: ...
-    @property
-    def control_for(self) -> str | None: ...
     @property
     def device(self) -> str: ...
     @property

@@ -62,7 +62,9 @@ def run(folder: Path, workspace: Path, command: str, *, hook: str, dtype: str = 
 def test_a_causal_model_is_labelled_at_a_name_of_transformer_lens(folder: Path, tmp_path: Path) -> None:
     mini, ran = run(folder, tmp_path / "w", "run", hook="blocks.2.hook_resid_pre")
     assert ran.code == 0, ran.err
-    assert "1 of 151 documents left out: shorter than half a window (8 tokens), tiny.txt the first" in ran.err
+    assert "151 documents, " in ran.err
+    assert "left out or mended: too short 1 (table corpus_problems)" in ran.err
+    assert mini.ask("SELECT problem, n, example FROM corpus_problems").rows() == [("too short", 1, "tiny.txt")]
     assert mini.ask("SELECT hook FROM feature_sets").item() == "blocks.2.hook_resid_pre"
     assert mini.ask("SELECT count(*) FROM labels WHERE label IS NOT NULL").item() > 0
     tokens = set(mini.ask("SELECT DISTINCT unnest(tokens) AS token FROM windows")["token"].to_list())

@@ -133,6 +133,12 @@ def test_an_export_to_another_kind_of_file_is_a_usage_error(workspace: Path, tmp
     assert ".parquet or .csv" in ran.paragraph()
 
 
+def test_an_export_to_a_folder_that_is_not_there_is_a_usage_error(workspace: Path, tmp_path: Path) -> None:
+    ran = ledger(workspace, "export", tmp_path / "nowhere" / "x.parquet")
+    assert ran.code == 2
+    assert "can't be written: No such file or directory" in ran.paragraph()
+
+
 def test_a_workspace_without_a_ledger_is_told_and_stays_so(tmp_path: Path) -> None:
     ran = ledger(tmp_path)
     assert ran.code == 1

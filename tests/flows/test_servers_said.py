@@ -35,12 +35,14 @@ def test_another_server_is_named_once_without_what_may_be_secret(monkeypatch: py
 @pytest.mark.slow
 def test_an_address_that_the_last_run_left_behind_is_said(mini_copy: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
     with LoopbackProvider(judge) as provider:
-        first = run(mini_copy, provider, command="label")
+        first = run(mini_copy, provider, "--max-requests", "5000", command="label")
         host = f"127.0.0.1:{provider.port}"
         assert f"Requests to openai go to {host} (llm.base_url, from the command line)" in first.err
         monkeypatch.chdir(mini_copy.workspace)  # no config file here
         again = featlas("label", "--workspace", mini_copy.workspace)
         assert again.code == 0, again.err
         assert f"go to {host} (llm.base_url, from the config of the workspace's last run)" in again.err
+        assert "As in the workspace's last run: llm.max_requests = 5000. Options replace them." in again.err
+        assert "As in the workspace's last run" not in first.err
         collected = featlas("batches", "collect", "--workspace", mini_copy.workspace)
         assert "Requests to" not in collected.err  # nothing is under way, so nobody is asked

@@ -163,6 +163,12 @@ def test_a_secret_is_refused_and_not_repeated(read: Read, text: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_only_batches_can_be_left_to_a_later_run(read: Read) -> None:
+    with pytest.raises(UsageError, match=r"llm.wait is false \(--no-wait\), llm.mode is 'interactive'"):
+        read(FEATURES, llm__wait=False)
+    assert not read(FEATURES, llm__wait=False, llm__mode="batch").llm.wait
+
+
 def test_a_plain_base_url_is_accepted_and_another_scheme_is_not(read: Read) -> None:
     assert read(FEATURES + '[llm]\nbase_url = "http://localhost:8000/v1"\n').llm.base_url == "http://localhost:8000/v1"
     with pytest.raises(UsageError, match="ftp://host"):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -361,6 +362,29 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FeatlasError, match=r"damaged.*left as it is"):
         Ledger(path)
     assert path.read_bytes() == before
+
+
+def test_an_emptied_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    with pytest.raises(FeatlasError, match=r"empty file.*Nothing was written"):
+        Ledger(path)
+    assert path.read_bytes() == b""
+
+
+def test_threads_that_make_the_ledger_together_get_one_and_leave_nothing_beside_it(tmp_path: Path) -> None:
+    path, together = tmp_path / "ledger.sqlite", threading.Barrier(8)
+
+    def make(number: int) -> list[str]:
+        together.wait(timeout=20)
+        with Ledger(path) as ledger:
+            return ledger.register([request(f"question {number}")])
+
+    with ThreadPoolExecutor(8) as threads:
+        keys = [key for some in threads.map(make, range(8)) for key in some]
+    with Ledger(path) as ledger:
+        assert ledger.summary().pending == len(set(keys)) == 8
+    assert {file.name.partition(".sqlite")[0] for file in tmp_path.iterdir()} == {"ledger"}
 
 
 def test_a_file_damaged_in_the_middle_is_an_error_and_not_a_missing_answer(tmp_path: Path) -> None:
