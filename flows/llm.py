@@ -123,6 +123,12 @@ def _connect(model: str, settings: LLMSettings) -> LanguageModel:
     )
 
 
+def is_asked_twice_for(failure: CompletionFailure) -> bool:
+    """Whether a stored failure is of the kind that a second question follows."""
+    rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
+    return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
+
+
 class _Asking:
     """Asks through the ledger and turns answers that can't be used into failures."""
 
@@ -158,7 +164,7 @@ class _Asking:
 
     def _unusable(self, keys: Sequence[str]) -> dict[str, CompletionFailure]:
         failures = self._ledger.failures(keys)
-        return {key: failure for key, failure in failures.items() if _asked_twice_for(failure)}
+        return {key: failure for key, failure in failures.items() if is_asked_twice_for(failure)}
 
     def _checked(self, key: str, request: LLMRequest, result: LLMResult) -> LLMResult:
         if not isinstance(result, Completion):
@@ -168,12 +174,6 @@ class _Asking:
             return result
         self._ledger.reject(key, problem, PROBLEMS[problem])
         return CompletionFailure(problem, False, PROBLEMS[problem], result, result.attempts)
-
-
-def _asked_twice_for(failure: CompletionFailure) -> bool:
-    """Whether a stored failure is of the kind that a second question follows."""
-    rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
-    return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 
 
 def _second_questions(requests: Sequence[LLMRequest], first: Sequence[LLMResult]) -> dict[int, LLMRequest]:
