@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
-from tests.flows.mini import MODEL, Mini, differing, tables, write_config
+from tests.flows.mini import MODEL, Mini, differing, tables
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,24 +52,23 @@ def kill_after(mini: Mini, seconds: float, *arguments: str) -> bool:
     return False
 
 
-def test_a_run_that_is_killed_again_and_again_ends_in_the_tables_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_in_the_tables_of_an_undisturbed_one(
+    mini: Mini, mini_tables: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
     """Also: two undisturbed runs of the same seed, in two processes, give equal tables."""
-    config = write_config(tmp_path)
-    calm, killed = Mini(config, tmp_path / "calm"), Mini(config, tmp_path / "killed")
+    calm, killed = Mini(mini.config, tmp_path / "calm"), Mini(mini.config, tmp_path / "killed")
     started = time.monotonic()
     finish(calm)
     took = time.monotonic() - started
+    assert differing(mini_tables, tables(calm.workspace)) == []
     generator = np.random.default_rng()  # any moment
     kills = 0
     for seconds in np.sort(generator.uniform(0.1, 0.6, size=5)) * took:  # what is left takes less and less
         kills += kill_after(killed, float(seconds))
     finish(killed)
     assert kills >= 1
-    assert differing(tables(calm.workspace), tables(killed.workspace)) == []
+    assert differing(mini_tables, tables(killed.workspace)) == []
     assert killed.ask("SELECT count(*) FROM runs WHERE state = 'killed'").item() >= 1
-    again = Mini(config, tmp_path / "again")
-    finish(again)
-    assert differing(tables(calm.workspace), tables(again.workspace)) == []
 
 
 @pytest.fixture
