@@ -1,15 +1,16 @@
 """What a run would ask language models, and what that would cost: renders a sample of the real prompts, sends nothing.
 
 Up to 20 features are drawn at random for each thing that is asked, and their requests written exactly as a run would
-write them; what the ledger has answered already is left out. Tokens are characters / 4, corrected by what earlier
-answers of the same model were billed. It needs no key and connects to nothing.
+write them; what need not be asked any more is left out. What follows for all features, and how sure it is, is
+`extrapolate.py`'s. It needs no key and connects to nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,7 @@ from labeling.explainers import Explainer
 from labeling.feature_evidence import read_contexts
 from labeling.ledger import Ledger, request_key
 from labeling.llm._prices import Prices
-from labeling.types import Completion, Contexts, FeatureInfo, LLMRequest
+from labeling.types import Completion, Contexts, FeatureInfo, LLMRequest, Windows
 
 FEATURES_RENDERED = 20
 LABEL_CHARACTERS, LABEL_CHARACTERS_ERROR = 60.0, 25.0
@@ -137,26 +138,37 @@ def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scor
             .filter((pl.col("split") == "score") & pl.col("feature").is_in([f.feature for f in features]))
             .collect()
         )
-
-        def ask(feature: int, contexts: Contexts, text: str | None) -> Sequence[LLMRequest]:
-            row = {"feature": feature, "control": None, "explanation_id": None, "text": text, "pattern": None}
-            return ask_about(row, contexts, np.zeros(0, np.int64), scorer, windows, epoch=0).requests
-
-        found = []
-        for feature, contexts in read_contexts(frame, windows).items():
-            sources = judged[feature].sources
-            known = {*judged[feature].texts, *(texts[source] for source in sources if source in texts)}
-            asked = [_Asking(ask(feature, contexts, text)) for text in sorted(known, key=str)]
-            if guessed := sum(source not in texts for source in sources):
-                text = "x" * round(unwritten.characters)
-                asked.append(_Asking(ask(feature, contexts, text), guessed, label_guessed=True))
-            found.append(asked)
-        return found
+        return [
+            _asked_about(partial(_judge, scorer, windows, feature, contexts), judged[feature], texts, unwritten)
+            for feature, contexts in read_contexts(frame, windows).items()
+        ]
 
     drawn = _Drawn(session, sample, selected, counted)
     guess = None if all(f.feature in texts for f in selected) else unwritten
     name = f"{scorer.name} of {explainer.name}"
     return drawn.estimate(render, guess, stage="score", name=name, model=scorer.model or "")
+
+
+def _judge(
+    scorer: Scorer, windows: Windows, feature: int, contexts: Contexts, text: str | None
+) -> Sequence[LLMRequest]:
+    """Requests that ask about one label on one feature's windows."""
+    row = {"feature": feature, "control": None, "explanation_id": None, "text": text, "pattern": None}
+    return ask_about(row, contexts, np.zeros(0, np.int64), scorer, windows, epoch=0).requests
+
+
+def _asked_about(
+    judge: Callable[[str | None], Sequence[LLMRequest]],
+    labels: _JudgedLabels,
+    texts: Mapping[int, str],
+    unwritten: _Unwritten,
+) -> list[_Asking]:
+    """Every label that is judged on a feature's windows once; those that are not written yet together."""
+    known = {*labels.texts, *(texts[source] for source in labels.sources if source in texts)}
+    asked = [_Asking(judge(text)) for text in sorted(known, key=str)]
+    if guessed := sum(source not in texts for source in labels.sources):
+        asked.append(_Asking(judge("x" * round(unwritten.characters)), guessed, label_guessed=True))
+    return asked
 
 
 @dataclass(frozen=True)

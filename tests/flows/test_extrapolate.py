@@ -41,8 +41,9 @@ def test_before_any_bill_tokens_and_answers_are_guesses_that_say_so() -> None:
 def test_bills_correct_the_tokens_and_bring_their_own_error() -> None:
     seen = Billed(4, ratio=1.5, ratio_error=0.15, output_tokens=20.0, output_error=1.0)
     totals = extrapolate([[Question(400, 99.0)]], n_features=1, seen=seen, label_error_characters=0.0, cost_usd=dollars)
-    assert totals.prompt_tokens == Figure(150, pytest.approx(15), pytest.approx(15))
-    assert totals.output_tokens == Figure(20, pytest.approx(1), pytest.approx(1))
+    prompt, output = totals.prompt_tokens, totals.output_tokens
+    assert (prompt.value, prompt.error, prompt.of_guesses) == pytest.approx((150, 15, 15))
+    assert (output.value, output.error, output.of_guesses) == pytest.approx((20, 1, 1))
 
 
 def test_the_length_of_labels_that_are_not_written_is_an_error_of_every_question_that_holds_one() -> None:
