@@ -16,17 +16,16 @@ from statistics import median
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashboards import charts, queries, text, wording
+from dashboards import charts, queries, text
+from dashboards.environment import TEMPLATES, make_environment
 from dashboards.feature_cards import CardList, card_lists
 from dashboards.score_tables import ScoreTable, score_tables
 from labeling.errors import FeatlasError
 from labeling.exports import neutralize_cells
 from labeling.workspace import Workspace
 
-TEMPLATES = Path(__file__).parent / "templates"
 FILE = "report.html"
 MOST_POINTS = 2400
 """Features on the map; more would only make the page heavy."""
@@ -127,7 +126,7 @@ def render(reader: queries.Reader) -> str:
     sampled = queries.samples(reader).to_dicts()
     run = queries.newest_run(reader).to_dicts()
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return _environment().get_template("report.html.j2").render(
+    return make_environment().get_template("report.html.j2").render(
         style=Markup(style),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         run=run[0] if run else None,
@@ -233,37 +232,3 @@ def _of(sample: Mapping[str, Any], frame: pl.DataFrame) -> pl.DataFrame:
 
 def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="vertical_relaxed")  # a column without any value has no type yet
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": text.number,
-        "count": text.count,
-        "percent": text.percent,
-        "dollars": text.dollars,
-        "seconds": text.seconds,
-        "shorten": text.shorten,
-        "plural": text.plural,
-        "interval": lambda row, digits=2: text.interval(row["low"], row["high"], digits),
-    }
-    environment.globals |= {
-        "STATUSES": wording.STATUSES,
-        "control": wording.control,
-        "cluster_color": charts.cluster_color,
-    }
-    return environment
-
-
-def _shown(value: object) -> object:
-    """What every expression of a template passes: nothing on the page is invisible, and nothing missing is empty."""
-    if isinstance(value, Markup):
-        return value
-    return text.MISSING if value is None else text.visible(value) if isinstance(value, str) else value
