@@ -38,6 +38,7 @@ def make_environment() -> Environment:
     environment.globals |= {
         "STATUSES": wording.STATUSES,
         "control": wording.control,
+        "metric": wording.metric,
         "cluster_color": charts.cluster_color,
     }
     return environment

@@ -22,8 +22,8 @@ from dashboards import charts, queries, text
 from dashboards.environment import TEMPLATES, make_environment
 from dashboards.feature_cards import CardList, card_lists
 from dashboards.score_tables import ScoreTable, score_tables
+from dashboards.tables import as_csv
 from labeling.errors import FeatlasError
-from labeling.exports import neutralize_cells
 from labeling.workspace import Workspace
 
 FILE = "report.html"
@@ -80,7 +80,7 @@ def write_report(workspace: Workspace, target: Path) -> Path:
     Files that are there are replaced, each as a whole. Raise FeatlasError when no snapshot was published.
     """
     with queries.open_reader(workspace) as reader:
-        files = {f"{name}.csv": _csv(frame) for name, frame in tables(reader)}
+        files = {f"{name}.csv": as_csv(frame) for name, frame in tables(reader)}
         files[FILE] = render(reader)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,6 @@ def write_report(workspace: Workspace, target: Path) -> Path:
             "the workspace is as it was."
         ) from error
     return target / FILE
-
-
-def _csv(frame: pl.DataFrame) -> str:
-    """A table as CSV: lists joined to one cell, and no cell that a spreadsheet would run."""
-    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List]
-    joined = frame.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join(" | ") for name in lists)
-    return pl.concat([neutralize_cells(joined.select(name)) for name in joined.columns], how="horizontal").write_csv()
 
 
 def tables(reader: queries.Reader) -> Iterator[tuple[str, pl.DataFrame]]:
