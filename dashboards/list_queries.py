@@ -82,13 +82,7 @@ def count_features(reader: Reader, sample_id: str, filters: Filters) -> int:
 
 def filter_choices(reader: Reader, sample_id: str) -> dict[str, list[Any]]:
     """What filters can be set to: statuses, explainers, tags; clusters by size, at most 200."""
-    columns = reader.query(
-        """
-        SELECT list_sort(list(DISTINCT status)) AS status, list_sort(list(DISTINCT explainer)) AS explainer
-        FROM labels WHERE sample_id = ?
-        """,
-        [sample_id],
-    )
+    kinds = reader.query("SELECT DISTINCT status, explainer FROM labels WHERE sample_id = ?", [sample_id])
     tags = reader.query("SELECT DISTINCT tag FROM tags WHERE sample_id = ? ORDER BY tag LIMIT 200", [sample_id])
     clusters = reader.query(
         """
@@ -98,15 +92,16 @@ def filter_choices(reader: Reader, sample_id: str) -> dict[str, list[Any]]:
         [sample_id],
     )
     return {
-        "status": [name for name in columns["status"][0] or [] if name is not None],
-        "explainer": [name for name in columns["explainer"][0] or [] if name is not None],
+        "status": kinds["status"].drop_nulls().unique().sort().to_list(),
+        "explainer": kinds["explainer"].drop_nulls().unique().sort().to_list(),
         "tag": tags["tag"].to_list(),
         "cluster": clusters.to_dicts(),
     }
 
 
 def _conditions(sample_id: str, filters: Filters) -> tuple[list[str], list[Any]]:
-    where, values = ["sample_id = ?"], [sample_id]
+    where: list[str] = ["sample_id = ?"]
+    values: list[Any] = [sample_id]
     for condition, value in (
         ("status = ?", filters.status),
         ("explainer = ?", filters.explainer),

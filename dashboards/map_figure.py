@@ -13,8 +13,8 @@ from dashboards.map_queries import Bounds
 from dashboards.text import number, percent, shorten
 
 WIDTH, HEIGHT = 960, 600
-COLUMNS, ROWS = 120, 75
-"""Cells of the map seen from afar: 8 x 8 units each."""
+COLUMNS, ROWS = 96, 60
+"""Cells of the map seen from afar: 10 x 10 units each."""
 ZOOM = 4
 """A click on a cell shows this much closer."""
 STEPS = 8
@@ -89,11 +89,9 @@ class Frame:
 def cell_marks(cells: Sequence[Row], frame: Frame, *, color: str, ranks: Mapping[int, int]) -> tuple[Mark, ...]:
     """One circle a cell, as large as it holds features. Found cells are drawn last."""
     most = max((cell["n"] for cell in cells), default=1)
-    left, right, low, high = frame.bounds
     marks = []
     for cell in sorted(cells, key=lambda cell: cell["found"] > 0):
-        x = left + (cell["col"] + 0.5) / COLUMNS * (right - left)
-        y = low + (cell["line"] + 0.5) / ROWS * (high - low)
+        x, y = cell["x"], cell["y"]
         radius = 1.4 + 3.6 * math.sqrt(cell["n"] / most)
         told = f"{cell['n']:,} features; one of them: {shorten(cell['label'] or 'no label', 90, told=False)}"
         told += f"; mean score {number(cell['score'], 2)}; fire on {percent(cell['rate'])} of tokens"
@@ -114,7 +112,7 @@ def point_marks(points: Sequence[Row], frame: Frame, *, color: str, ranks: Mappi
 def neighborhood_marks(
     around: Sequence[Row], pairs: Sequence[Row], asked: Mapping[str, object]
 ) -> tuple[tuple[Line, ...], tuple[tuple[Mark, str], ...]]:
-    """Lines between neighbors, thicker where they are more similar, and marks with the labels written beside them."""
+    """Lines between neighbors, thicker where they are more similar, and marks with the nearest ones' labels beside them."""
     xs, ys = [item["x"] for item in around], [item["y"] for item in around]
     wide, tall = (max(xs) - min(xs)) * 0.12 or 1.0, (max(ys) - min(ys)) * 0.12 or 1.0
     frame = Frame((min(xs) - wide, max(xs) + 2.5 * wide, min(ys) - tall, max(ys) + tall), asked)
@@ -126,7 +124,8 @@ def neighborhood_marks(
     for item in reversed(around):
         href = link(f"/neighborhood/{item['feature']}", asked)
         mark = Mark(*places[item["feature"]], (9, 6, 4)[item["step"]], _told(item), href, css=f"step{item['step']}")
-        marks.append((mark, shorten(item["label"] or "no label", 34, told=False)))
+        name = shorten(item["label"] or "no label", 34, told=False) if item["step"] < 2 else ""
+        marks.append((mark, name))
     return lines, tuple(marks)
 
 

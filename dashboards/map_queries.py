@@ -44,7 +44,7 @@ def count(reader: Reader, view: View) -> int:
 
 
 def cells(reader: Reader, view: View, *, columns: int, rows: int) -> pl.DataFrame:
-    """Features counted in a grid of cells; row 0 is the lowest. Empty cells are left out.
+    """Features counted in a grid of cells; empty cells are left out. `x` and `y` are the middle of a cell's features.
 
     `cluster` is the commonest in the cell, `score` the mean of the headline scores, `rate` the mean share of tokens
     on which they fire, `found` how many labels hold the searched text, `label` that of the best-scored one.
@@ -52,11 +52,11 @@ def cells(reader: Reader, view: View, *, columns: int, rows: int) -> pl.DataFram
     return reader.query(
         """
         WITH placed AS (
-            SELECT feature, least(floor((x - $3) / ($4 - $3) * $7), $7 - 1)::INTEGER AS col,
+            SELECT feature, x, y, least(floor((x - $3) / ($4 - $3) * $7), $7 - 1)::INTEGER AS col,
                    least(floor((y - $5) / ($6 - $5) * $8), $8 - 1)::INTEGER AS line
             FROM map_points WHERE feature_set = $1 AND x BETWEEN $3 AND $4 AND y BETWEEN $5 AND $6
         )
-        SELECT p.col, p.line, count(*) AS n, mode(l.cluster) AS cluster, avg(l.score) AS score,
+        SELECT avg(p.x) AS x, avg(p.y) AS y, count(*) AS n, mode(l.cluster) AS cluster, avg(l.score) AS score,
                avg(l.firing_rate) AS rate, count(*) FILTER (contains(lower(l.label), lower($9))) AS found,
                arg_max(l.label, l.score) AS label, arg_max(l.feature, coalesce(l.score, -1)) AS feature
         FROM placed AS p JOIN labels AS l ON l.sample_id = $2 AND l.feature = p.feature

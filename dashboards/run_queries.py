@@ -58,11 +58,11 @@ def failures(reader: Reader, *, most: int) -> pl.DataFrame:
     return reader.query(
         """
         SELECT 'label' AS stage, e.explainer AS who, e.explainer_model AS model, s.feature_set, e.feature, e.reason,
-               e.raw AS answer, e.created_at AS at
+               e.raw AS answer, e.created_at AS happened_at
         FROM explanations AS e LEFT JOIN samples AS s USING (sample_id) WHERE e.state = 'failed'
         UNION ALL
         SELECT purpose, provider, model, NULL, NULL, reason, answer, answered_at FROM llm_requests WHERE state = 'failed'
-        ORDER BY at DESC NULLS LAST, stage, who, feature LIMIT ?
+        ORDER BY happened_at DESC NULLS LAST, stage, who, feature LIMIT ?
         """,
         [most],
     )

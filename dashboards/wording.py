@@ -131,6 +131,12 @@ def metric(name: str) -> Term:
     return METRICS.get(name, Term(name.replace("_", " "), ""))
 
 
+def metric_order(name: str) -> tuple[int, str]:
+    """Where a metric stands in lists: as above, others after them."""
+    known = list(METRICS)
+    return (known.index(name) if name in known else len(known), name)
+
+
 def control(name: str | None) -> Term:
     return CONTROLS.get(name or "", Term((name or "").replace("_", " "), ""))
 

@@ -349,7 +349,8 @@ def file_error(file: Path, message: str) -> FeatlasError:
     if "Conflicting lock" in message:
         holder = re.search(r"PID (\d+)", message)
         return in_use(file.parent, holder.group(1) if holder else "unknown")
-    if re.search(r"write|space|create|permission|too large", message, re.IGNORECASE):
+    about = message.replace(str(file), "")  # whose folder may well be called `workspace`
+    if re.search(r"write|space|create|permission|too large", about, re.IGNORECASE):
         return FeatlasError(
             f"{file} cannot be written: {message} Everything stored before is still there. Make room on the disk or "
             "the folder writable, then run the same command again; it resumes."

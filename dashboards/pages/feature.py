@@ -16,7 +16,7 @@ from dashboards.links import link
 from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, render
 from dashboards.queries import Reader
 from dashboards.small_figures import histogram
-from dashboards.wording import stratum
+from dashboards.wording import metric_order, stratum
 from labeling.types import QUANTILES, STRATA
 
 router = APIRouter()
@@ -182,7 +182,7 @@ def _with_scores(explanations: Sequence[dict[str, Any]], scores: Sequence[dict[s
     for explanation in explanations:
         own = [s for s in scores if s["explanation_id"] == explanation["explanation_id"] and s["control"] is None]
         by_scorer: dict[tuple[str, str | None], dict[str, Any]] = {}
-        for score in own:
+        for score in sorted(own, key=lambda score: (score["scorer"], metric_order(score["metric"]))):
             by_scorer.setdefault((score["scorer"], score["judge_model"]), {})[score["metric"]] = score
         explanation["scores"] = by_scorer
     return list(explanations)

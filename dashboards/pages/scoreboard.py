@@ -11,7 +11,7 @@ from dashboards import queries
 from dashboards.pages._files import csv_response
 from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
 from dashboards.score_tables import CORE, score_tables
-from dashboards.wording import METRICS
+from dashboards.wording import CONTROLS, METRICS
 
 router = APIRouter()
 Preset = Literal["core", "quantiles", "corpus", "cost"]
@@ -43,8 +43,7 @@ def scoreboard(
     tables = score_tables(rows, tau=queries.TAU)
     known = list(dict.fromkeys([*METRICS, *(row["metric"] for row in rows)]))
     shown = PRESETS[columns]
-    lines = [_line(table_rows, shown) for table_rows in _groups(rows)]
-    lines.sort(key=lambda line: -_rank(line["cells"].get(sort) or line["all"].get(sort)))
+    lines = _in_order([_line(group, shown) for group in _groups(rows)], sort)
     return render(
         request, "scoreboard.html.j2", chosen=chosen, tables=tables, lines=lines, columns=columns, presets=list(PRESETS),
         shown=shown, sort=sort, x=x, y=y, known=known, points=_points(rows, x, y),
@@ -79,6 +78,25 @@ def _line(rows: list[dict[str, Any]], shown: Sequence[str]) -> dict[str, Any]:
         "cost_each": cost, "tokens_each": tokens, "cost_usd": first["cost_usd"],
         "cells": {metric: by_metric.get(metric) for metric in shown}, "all": by_metric,
     }  # fmt: skip
+
+
+def _in_order(lines: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """The best true labels first, each with its controls below it."""
+    best: dict[tuple[Any, ...], float] = {}
+    for line in lines:
+        if line["control"] is None:
+            best[_maker(line)] = _rank(line["all"].get(sort))
+    controls = list(CONTROLS)
+
+    def key(line: dict[str, Any]) -> tuple[Any, ...]:
+        place = controls.index(line["control"]) if line["control"] in controls else len(controls)
+        return -best.get(_maker(line), float("-inf")), str(_maker(line)), line["control"] is not None, place
+
+    return sorted(lines, key=key)
+
+
+def _maker(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(line[name] for name in ("explainer", "explainer_model", "scorer", "judge_model"))
 
 
 def _rank(cell: Mapping[str, Any] | None) -> float:
