@@ -30,9 +30,7 @@ def browsing(*, dark: bool = False, width: int = 1280) -> Iterator[Watched]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
-            page = browser.new_page(
-                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
-            )
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
             watched = Watched(page)
             page.on("console", lambda message: watched.complaints.append(message.text))
             page.on("pageerror", lambda error: watched.complaints.append(str(error)))

@@ -115,7 +115,7 @@ def test_judged_windows_are_hits_misses_or_without_an_answer(served: Served) -> 
     assert only.count('class="verdict">miss<') == only.count('class="verdict"') == counts["misses"]
 
 
-def list_of(served: Served, **asked: object) -> list[int]:
+def list_of(served: Served, **asked: str) -> list[int]:
     """All features of a list, page after page."""
     found: list[int] = []
     page = served.get("/features", set="demo", **asked)

@@ -32,7 +32,9 @@ def test_every_page_opens_without_a_complaint_and_asks_nobody_else(served: Serve
         for path in PAGES:
             watched.page.goto(address(served, path))
         assert watched.complaints == []
-        assert {url.split("/")[2] for url in watched.asked if not url.startswith("data:")} == {f"127.0.0.1:{served.port}"}
+        assert {url.split("/")[2] for url in watched.asked if not url.startswith("data:")} == {
+            f"127.0.0.1:{served.port}"
+        }
 
 
 @pytest.mark.parametrize("width", [360, 1280])
