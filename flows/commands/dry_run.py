@@ -92,10 +92,10 @@ def _notes(estimates: Sequence[Estimate]) -> list[str]:
         "of that draw and of what is guessed. What the ledger has answered or has in a batch is left out, and so are "
         "second questions, which bad answers bring."
     ]
-    for stage, model, label in sorted({(e.stage, e.model, e.guessed_label) for e in estimates}, key=str):
+    for stage, model, label in sorted({(e.stage, e.model, e.label) for e in estimates}, key=str):
         if label is not None:
             notes.append(
-                f"{model}, {stage}: labels that are not written yet count with {label.value:.0f} ± {label.error:.0f} "
+                f"{model}, {stage}: labels that are not written yet count with {label.characters:.0f} ± {label.error:.0f} "
                 "characters."
             )
     return notes + [_billed_note(e) for e in {(e.stage, e.model): e for e in estimates}.values()]

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.stages.billed import Billed
+from labeling.llm._prices import Prices
+from labeling.types import Completion
 
 CHARACTERS_PER_TOKEN = 4
 UNBILLED_PROMPT_ERROR = 0.2
@@ -42,10 +44,20 @@ class Question:
     """Of its prompt."""
     output_tokens: float
     """Guess; what earlier answers took counts where there are any."""
-    times: int = 1
+    times: float = 1.0
     """How many like it are asked."""
     label_guessed: bool = False
     """Whether a label of typical length stands in it."""
+
+
+@dataclass(frozen=True)
+class LabelLength:
+    """Of a label that is not written yet."""
+
+    characters: float = 60.0
+    """12 words are asked for."""
+    error: float = 25.0
+    """One standard error."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +73,19 @@ def extrapolate(
     *,
     n_features: int,
     seen: Billed,
-    label_error_characters: float,
+    label: LabelLength | None,
     cost_usd: Callable[[float, float], float],
 ) -> Totals:
     """Totals over `n_features` from the questions of those that were rendered, one entry a feature.
 
-    `label_error_characters` is the standard error of the length of a guessed label; `cost_usd` the price of prompt
-    and output tokens, which must be proportional to both.
+    `label` is the length of guessed labels, None where there are none; `cost_usd` the price of prompt and output
+    tokens, which must be proportional to both.
     """
     rows = np.array([_row(questions, seen) for questions in rendered], dtype=float).reshape(-1, 4)
     costs = np.array([cost_usd(read, written) for _, read, written, _ in rows])
     requests, read, written, guessed = (_total(rows[:, column], n_features) for column in range(4))
-    prompt_guess = math.hypot(
-        read.value * prompt_error(seen), guessed.value * label_error_characters * _tokens_per_character(seen)
-    )
+    of_labels = guessed.value * label.error * _tokens_per_character(seen) if label is not None else 0.0
+    prompt_guess = math.hypot(read.value * prompt_error(seen), of_labels)
     output_guess = written.value * output_error(seen)
     cost_guess = math.hypot(cost_usd(prompt_guess, 0.0), cost_usd(0.0, output_guess))
     return Totals(
@@ -90,6 +101,28 @@ def add(figures: Sequence[Figure]) -> Figure:
     guess = sum(figure.of_guesses for figure in figures)
     draw = math.sqrt(sum(figure.error**2 - figure.of_guesses**2 for figure in figures))
     return Figure(sum(figure.value for figure in figures), math.hypot(draw, guess), guess)
+
+
+def label_length(known: Sequence[str]) -> LabelLength:
+    """As long as the labels that are written, where there are some."""
+    if len(known) < 2:
+        return LabelLength()
+    lengths = np.array([len(text) for text in known], dtype=float)
+    return LabelLength(float(lengths.mean()), float(lengths.std(ddof=1)) / math.sqrt(len(lengths)))
+
+
+def price_of_tokens(
+    table: Prices, model: str, cached_share: float, *, in_batch: bool
+) -> Callable[[float, float], float]:
+    """US dollars of prompt and output tokens; 0 where the price is not known."""
+
+    def one_token(read: int, cached: int, written: int) -> float:
+        million = Completion("", "", 10**6 * read, 10**6 * cached, 10**6 * written, latency_seconds=0.0, batch=in_batch)
+        return (table.cost_usd(model, million) or 0.0) / 10**6
+
+    plain, from_cache, output = one_token(1, 0, 0), one_token(1, 1, 0), one_token(0, 0, 1)
+    prompt = plain * (1 - cached_share) + from_cache * cached_share
+    return lambda read, written: prompt * read + output * written
 
 
 def prompt_error(seen: Billed) -> float:
