@@ -115,7 +115,7 @@ def test_a_dry_run_sends_nothing_needs_no_key_and_comes_close(
     expected = {key: sum(e[key]["value"] for e in dry["estimates"]) for key in ("requests", "prompt_tokens")}
     assert expected["requests"] == len(provider.asked)  # what controls of both explainers ask counts once
     assert expected["prompt_tokens"] == pytest.approx(int(tokens), rel=0.02)
-    assert abs(dry["cost_usd"] - cost) < sum(e["cost_usd"]["error"] for e in dry["estimates"])
+    assert abs(dry["cost_usd"] - cost) < 2 * sum(e["cost_usd"]["error"] for e in dry["estimates"])
 
     again = json.loads(run(copied, provider, "run", *both, "--dry-run", "--json").out)["estimates"]
     assert {e["requests"]["value"] for e in again} == {0.0}
