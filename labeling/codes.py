@@ -1,7 +1,7 @@
 """Sparse activations kept on disk while sampling, so that those around chosen windows can be read back.
 
-One safetensors file a shard of documents, sorted by feature with an offset per feature: the activations of a few
-features are one short read a file. Memory while reading depends on the features asked for.
+One safetensors file a shard of documents, sorted by feature with an offset per feature, 10 bytes an activation: those of
+a few features are one short read a file. Memory while reading depends on the features asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from safetensors import safe_open
 
+from labeling.events import SortedEvents
 from labeling.tensor_files import save_tensors
 from labeling.types import FloatArray, IntArray
 
@@ -44,17 +45,16 @@ class WindowMaxima:
     value: FloatArray  # [n]
 
 
-def save_codes(path: Path, codes: Codes, *, n_features: int) -> None:
-    """Write a shard's codes. Raise FeatlasError when the disk does not take the file."""
-    order = np.lexsort((codes.position, codes.window, codes.feature))
-    offsets = np.searchsorted(codes.feature[order], np.arange(n_features + 1))
+def save_codes(path: Path, events: SortedEvents, *, n_features: int) -> None:
+    """Write a shard's events as codes. Raise FeatlasError when the disk does not take the file."""
+    counts = torch.bincount(events.feature, minlength=n_features).cpu()
     save_tensors(
         path,
         {
-            "offsets": torch.from_numpy(offsets.astype(np.int64)),
-            "window": torch.from_numpy(codes.window[order]),
-            "position": torch.from_numpy(codes.position[order].astype(np.int16)),
-            "value": torch.from_numpy(codes.value[order]),
+            "offsets": torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            "window": events.window.int().cpu(),
+            "position": events.position.to(torch.int16).cpu(),
+            "value": events.value.cpu(),
         },
     )
 
@@ -67,7 +67,7 @@ def read_codes(paths: Sequence[Path], features: IntArray) -> Codes:
     feature, window, position = (
         np.concatenate([getattr(p, n) for p in parts]) for n in ("feature", "window", "position")
     )
-    # every shard is in order already, positions too: a stable sort has only to merge them
+    # every shard is in order by feature and split already, positions too: a stable sort has only to merge runs
     order = np.argsort((feature << 32) | window, kind="stable")
     value = np.concatenate([part.value for part in parts])
     return Codes(feature[order], window[order], position[order], value[order])
@@ -90,7 +90,7 @@ def _read_shard(path: Path, features: IntArray) -> Codes:
             )
             for name in ("window", "position", "value")
         )
-    return Codes(np.repeat(features, ends - begins), window, position.astype(np.int64), value)
+    return Codes(np.repeat(features, ends - begins), window.astype(np.int64), position.astype(np.int64), value)
 
 
 def window_maxima(codes: Codes) -> WindowMaxima:

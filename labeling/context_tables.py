@@ -14,6 +14,7 @@ import polars as pl
 import torch
 from scipy import sparse
 
+from labeling.bins import HISTOGRAM_BINS, bin_of
 from labeling.codes import Codes, window_maxima
 from labeling.contexts import (
     QUOTAS,
@@ -41,7 +42,7 @@ from labeling.hard_negatives import (
     token_incidence,
     weigh_terms,
 )
-from labeling.sampler import HISTOGRAM_BINS, SUM_UNIT, SamplerState, bin_of, mix
+from labeling.sampler import SUM_UNIT, SamplerState, mix
 from labeling.types import HARD, QUANTILES, SPLITS, STRATA, IntArray, Split, Windows
 
 TOP_TOKENS = 10
@@ -129,7 +130,7 @@ def feature_tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `features` and `feature_splits` of the whole sample."""
     ids = np.arange(state.n_features)
-    firing = table.firing_tokens.sum(0)
+    firing, sums, maximum = table.firing_tokens.sum(0), state.sums(), state.maximum()
     features = pl.DataFrame(
         {
             "sample_id": sample_id,
@@ -154,11 +155,11 @@ def feature_tables(
                 "firing_windows25": table.firing_windows25[s],
                 "grey_windows": table.active_windows[s] - table.firing_windows[s],
                 "silent_windows": table.silent_windows[s],
-                "sum": state.total[s].double().numpy() * SUM_UNIT,
-                "max": state.maximum[s].numpy(),
-                "token_histogram": state.token_histogram[s].numpy(),
-                "window_histogram": state.window_histogram[s].numpy(),
-                "histogram_start": state.histogram_top.numpy() - HISTOGRAM_BINS + 1,
+                "sum": sums[s].double().numpy() * SUM_UNIT,
+                "max": maximum[s].numpy(),
+                "token_histogram": state.token_histogram(s, ids).astype(np.int32),
+                "window_histogram": state.window_histogram(s, ids).astype(np.int32),
+                "histogram_start": state.histogram_top.numpy().astype(np.int64) - HISTOGRAM_BINS + 1,
             }
         ).with_columns(pl.col("token_histogram", "window_histogram").arr.to_list())
         for s, split in enumerate(SPLITS)

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from labeling.bins import bin_of
 from labeling.feature_table import FeatureTable
-from labeling.sampler import SamplerState, bin_of, mix, values_of_top, windows_of
+from labeling.sampler import SamplerState, mix
 from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray, Split, Stratum, Windows
 
 BoolArray = npt.NDArray[np.bool_]
@@ -96,17 +97,14 @@ def stratify_firing(state: SamplerState, table: FeatureTable, *, split: Split, f
     firing windows, as closely as eight bins an octave allow.
     """
     s, n = SPLITS.index(split), len(features)
-    which = torch.from_numpy(features)
-    histogram = state.window_histogram[s, which].long().numpy()  # [f, bins]
-    first_bin = state.histogram_top[which].numpy() - histogram.shape[1] + 1
+    histogram = state.window_histogram(s, features)  # [f, bins]
+    first_bin = state.histogram_top.numpy().astype(np.int64)[features] - histogram.shape[1] + 1
     bins = first_bin[:, None] + np.arange(histogram.shape[1])
     firing = np.where(bins >= table.tau_bin[features, None], histogram, 0)
     quantile_bins = _quantile_bins(firing, first_bin)
 
-    row = s * state.n_features + which
-    window = windows_of(state.reservoir[row]).numpy()
-    value = state.reservoir_value[row].numpy()
-    place = bin_of(state.reservoir_value[row]).numpy()
+    window, value = state.drawn_windows(s, features)
+    place = bin_of(torch.from_numpy(value)).numpy()
     stratum = STRATUM_CODE["q1"] + (place[:, :, None] >= quantile_bins[:, None, :]).sum(-1)
     stratum = np.where(place < table.tau_bin[features, None], STRATUM_CODE["grey"], stratum)
 
@@ -214,5 +212,4 @@ def share_out(available: IntArray, total: int) -> IntArray:
 
 def top_rows(state: SamplerState, *, split: Split, features: IntArray) -> tuple[IntArray, FloatArray]:
     """Strongest windows of each feature, [f, K]: ids (-1 where empty) and largest activations."""
-    keys = state.top[SPLITS.index(split) * state.n_features + torch.from_numpy(features)]
-    return windows_of(keys).numpy(), values_of_top(keys).numpy()
+    return state.top_windows(SPLITS.index(split), features)

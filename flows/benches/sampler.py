@@ -93,30 +93,29 @@ def _open_source() -> TorchSource:
 
 
 def _pass_over(source: TorchSource, windows: pl.DataFrame) -> Cost:
-    """Read the windows once, from an empty state."""
+    """Read the windows once, as one shard of documents."""
     import torch
 
     from labeling.config import SampleConfig
-    from labeling.sampler import empty_state, update
+    from labeling.events import EventCollector
+    from labeling.sampler import Sizes, summarize
     from labeling.types import SPLITS
 
     settings = SampleConfig()
-    state = empty_state(source.feature_sets[0].n_features, top=settings.top, reservoir=settings.reservoir)
+    sizes = Sizes(source.feature_sets[0].n_features, top=settings.top, reservoir=settings.reservoir, seed=settings.seed)
+    ids = torch.from_numpy(windows["window_id"].to_numpy().copy())
     split = torch.tensor([SPLITS.index(name) for name in windows["split"].to_list()])
-    first, tokens, spent = int(windows["window_id"][0]), 0, {"forward": 0.0, "encode": 0.0, "update": 0.0}
+    collector = EventCollector(ids, split=split, width=settings.window)
+    tokens, spent = 0, {"forward": 0.0, "encode": 0.0, "update": 0.0}
     for batch, activations in _timed(source.hidden(windows, sequence=settings.sequence), spent, "forward"):
         for events in _timed(source.encode(batch, activations), spent, "encode"):
             started = time.process_time()
-            update(
-                state,
-                events.feature,
-                window=events.window,
-                split=split[events.window - first],
-                value=events.value,
-                seed=settings.seed,
-            )
+            collector.add(events.feature, window=events.window, position=events.position, value=events.value)
             spent["update"] += time.process_time() - started
             tokens += events.n_tokens
+    started = time.process_time()
+    state = summarize(collector.sorted(), sizes)
+    spent["update"] += time.process_time() - started
     return Cost(tokens, **spent, state_mib=sum(tensor.nbytes for tensor in state.tensors().values()) / 2**20)
 
 

@@ -20,12 +20,13 @@ from flows.stages.choose_contexts import FEATURES_PER_SHARD, ContextShard, conte
 from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
 from flows.stages.sampler_files import codes_file, directions_file, load_state, state_file
 from labeling import evidence
-from labeling.codes import Codes, save_codes
+from labeling.codes import save_codes
 from labeling.context_tables import feature_tables
 from labeling.errors import FeatlasError
+from labeling.events import EventCollector
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
-from labeling.sampler import SamplerState, empty_state, merge, update
+from labeling.sampler import SamplerState, Sizes, merge, summarize
 from labeling.sources import FeatureSetInfo, NamesFeatures
 from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, TAU_SHARE
@@ -33,6 +34,8 @@ from labeling.workspace import Workspace
 
 TORCH_THREADS = 2
 """Taken unasked by one process: of more a small model gains little."""
+MERGED_AT_ONCE = 16
+"""States of shards that are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,17 @@ class SampleShard:
     top: int
     reservoir: int
     seed: int
+
+
+@dataclass(frozen=True)
+class ShardCost:
+    """What one shard of documents took, in the process that worked on it."""
+
+    seconds: float
+    """Wall clock."""
+    cpu_seconds: float
+    reading_cpu_seconds: float
+    """Of the CPU time, what the source took: of a model and its dictionaries, forward and encode."""
 
 
 def sample_all(session: Session) -> list[Sample]:
@@ -113,9 +127,9 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         if not all(session.store.shard_done("activations", s.sample_id, shard) for s in samples)
     ]
     done = corpus.n_shards - len(jobs)
-    for job, seconds in session.runner(sample_shard, jobs, name="sample", parallel=parallel):
+    for job, cost in session.runner(sample_shard, jobs, name="sample", parallel=parallel):
         for sample in samples:
-            session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=seconds)
+            session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=cost.seconds)
         done += 1
         name = ", ".join(s.feature_set.name for s in samples)
         session.progress.advance(f"sample {name}", done=done, total=corpus.n_shards, unit="shards")
@@ -157,48 +171,42 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
     )
 
 
-def sample_shard(job: SampleShard) -> float:
-    """Run the model over one shard of documents; write sampler states and codes. Return wall seconds."""
-    started = time.perf_counter()
+def sample_shard(job: SampleShard) -> ShardCost:
+    """Run the model over one shard of documents; write sampler states and codes."""
+    started, cpu_started, reading = time.perf_counter(), time.process_time(), 0.0
     workspace = Workspace(job.root)
     source = open_source(job.group, workspace)
     windows = pl.read_parquet(evidence.shard_file(workspace, "windows", job.corpus_id, job.shard))
-    first = int(windows["window_id"][0])
-    split = torch.from_numpy(windows["split"].replace_strict(list(SPLITS), range(len(SPLITS))).to_numpy().copy())
-    states = [empty_state(info.n_features, top=job.top, reservoir=job.reservoir) for info in source.feature_sets]
-    codes: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in states]
-    for batch in source.events(windows, sequence=job.sequence):
-        update(
-            states[batch.feature_set],
-            batch.feature,
-            window=batch.window,
-            split=split[batch.window - first].long(),
-            value=batch.value,
-            seed=job.seed,
+    collectors = [_collector(windows) for _ in source.feature_sets]
+    batches = source.events(windows, sequence=job.sequence)
+    while True:
+        asked = time.process_time()
+        batch = next(batches, None)
+        reading += time.process_time() - asked
+        if batch is None:
+            break
+        collectors[batch.feature_set].add(
+            batch.feature, window=batch.window, position=batch.position, value=batch.value
         )
-        codes[batch.feature_set].append((batch.feature, batch.window, batch.position, batch.value))
-    for sample_id, state, parts, info in zip(job.sample_ids, states, codes, source.feature_sets, strict=True):
-        file = codes_file(workspace, sample_id, job.shard)
-        save_codes(file, _joined(parts), n_features=info.n_features)
-        save_tensors(state_file(workspace, sample_id, job.shard), state.tensors())
-    return time.perf_counter() - started
+    for sample_id, collector, info in zip(job.sample_ids, collectors, source.feature_sets, strict=True):
+        events = collector.sorted()
+        sizes = Sizes(info.n_features, top=job.top, reservoir=job.reservoir, seed=job.seed, n_splits=len(SPLITS))
+        save_codes(codes_file(workspace, sample_id, job.shard), events, n_features=info.n_features)
+        save_tensors(state_file(workspace, sample_id, job.shard), summarize(events, sizes).tensors())
+    return ShardCost(time.perf_counter() - started, time.process_time() - cpu_started, reading)
 
 
-def _joined(parts: list[tuple[torch.Tensor, ...]]) -> Codes:
-    if not parts:
-        none = np.zeros(0, np.int64)
-        return Codes(none, none, none, np.zeros(0, np.float32))
-    feature, window, position, value = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-    return Codes(feature, window, position, value)
+def _collector(windows: pl.DataFrame) -> EventCollector:
+    split = windows["split"].replace_strict(list(SPLITS), range(len(SPLITS)), return_dtype=pl.Int64)
+    ids, splits = (torch.from_numpy(column.to_numpy().copy()) for column in (windows["window_id"], split))
+    return EventCollector(ids, split=splits, width=int(windows["n_tokens"].to_numpy().max()))
 
 
 def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | None) -> None:
     """Merge the shards' states, decide which features are worth labeling, and choose contexts."""
     workspace, store, settings = session.workspace, session.store, session.config.sample
     started = time.perf_counter()
-    state = load_state(state_file(workspace, sample.sample_id, 0))
-    for shard in range(1, sample.corpus.n_shards):
-        state = merge(state, load_state(state_file(workspace, sample.sample_id, shard)))
+    state = _merged(workspace, sample)
     table = _described(state, sample.corpus)
     if not (table.maximum > 0).any():
         raise FeatlasError(
@@ -231,6 +239,15 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
             f"contexts {sample.feature_set.name}", done=job.end, total=state.n_features, unit="features"
         )
     store.finish_shard("sample", sample.sample_id, 0, rows=state.n_features, seconds=time.perf_counter() - started)
+
+
+def _merged(workspace: Workspace, sample: Sample) -> SamplerState:
+    """State of all shards, some at a time."""
+    files = [state_file(workspace, sample.sample_id, shard) for shard in range(sample.corpus.n_shards)]
+    states: list[SamplerState] = []
+    for first in range(0, len(files), MERGED_AT_ONCE):
+        states = [merge([*states, *map(load_state, files[first : first + MERGED_AT_ONCE])])]
+    return states[0]
 
 
 def _described(state: SamplerState, corpus: PreparedCorpus) -> FeatureTable:

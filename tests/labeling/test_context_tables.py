@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-import pytest
 import torch
 from scipy import sparse
 
@@ -16,8 +15,9 @@ from labeling.context_tables import ContextTables, build_tables, feature_tables,
 from labeling.contexts import QUOTAS, STRATUM_CODE, share_out, stratify_silent
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.hard_negatives import contains_top_token, neighbor_fires
-from labeling.sampler import SamplerState, empty_state, update
+from labeling.sampler import SamplerState, Sizes, merge
 from labeling.types import SPLITS, IntArray, Windows
+from tests.labeling.sampler_builders import sorted_events, state_of
 
 N_FEATURES, N_WINDOWS, WIDTH, VOCABULARY = 12, 900, 8, 60
 NEIGHBORS = np.stack([(np.arange(N_FEATURES) + 1) % N_FEATURES, (np.arange(N_FEATURES) + 2) % N_FEATURES], 1)
@@ -78,9 +78,9 @@ def world() -> World:
         events.append(np.stack([np.full(len(w), feature), w, p]))
     feature, window, position = np.concatenate(events, 1)
     value = rng.lognormal(0, 2, len(feature)).astype(np.float32)
-    state = empty_state(N_FEATURES, top=20, reservoir=100)
+    sizes = Sizes(N_FEATURES, top=20, reservoir=100, seed=1)
     to = torch.from_numpy
-    update(state, to(feature), window=to(window), split=to(document[window] % 3), value=to(value), seed=1)
+    state = state_of(to(feature), window=to(window), split=to(document[window] % 3), value=to(value), sizes=sizes)
     n_windows = np.array([(split == s).sum() for s in SPLITS])
     table = describe_features(state, n_windows, n_tokens=N_WINDOWS * WIDTH)
     return World(windows, Codes(feature, window, position, value), state, table)
@@ -240,11 +240,18 @@ def test_feature_tables_state_exact_counts() -> None:
 def test_codes_are_read_back_for_the_features_asked_for(tmp_path) -> None:  # type: ignore[no-untyped-def]
     codes = world().codes
     for shard in range(3):
-        save_codes(tmp_path / f"{shard}.safetensors", codes.take(codes.window % 3 == shard), n_features=N_FEATURES)
+        mine = codes.take(codes.window % 3 == shard)
+        feature, window, position, value = map(torch.from_numpy, (mine.feature, mine.window, mine.position, mine.value))
+        events = sorted_events(feature, window=window, split=window // 10 % 3, position=position, value=value)
+        save_codes(tmp_path / f"{shard}.safetensors", events, n_features=N_FEATURES)
     read = read_codes([tmp_path / f"{shard}.safetensors" for shard in range(3)], np.array([2, 7]))
     assert set(read.feature.tolist()) == {2, 7}
     assert len(read) == (np.isin(codes.feature, [2, 7])).sum()
-    assert read.value.sum() == pytest.approx(codes.value[np.isin(codes.feature, [2, 7])].sum())
+    pair = (read.feature << 32) | (read.window << 8) | read.position
+    assert (np.diff(pair) > 0).all()
+    mine = codes.take(np.isin(codes.feature, [2, 7]))
+    order = np.lexsort((mine.position, mine.window, mine.feature))
+    assert read.value.tolist() == mine.value[order].tolist()
 
 
 def test_shortfalls_are_filled_from_the_other_sources() -> None:
@@ -253,17 +260,11 @@ def test_shortfalls_are_filled_from_the_other_sources() -> None:
 
 
 def test_status_tells_dead_dense_and_weak_features_apart() -> None:
-    state = empty_state(4, top=2, reservoir=2)
+    sizes, states = Sizes(4, top=2, reservoir=2, seed=0), []
     for feature, n, value in ((0, 400, 5.0), (1, 100, 5.0), (2, 100, 0.5)):
         window = torch.arange(n)
         split = torch.full_like(window, SPLITS.index("score"))
-        update(
-            state,
-            torch.full_like(window, feature),
-            window=window,
-            split=split,
-            value=torch.full((n,), value),
-            seed=0,
-        )
-    table = describe_features(state, np.array([1000, 1000, 1000]), n_tokens=5_000)
+        values = torch.full((n,), value)
+        states.append(state_of(torch.full_like(window, feature), window=window, split=split, value=values, sizes=sizes))
+    table = describe_features(merge(states), np.array([1000, 1000, 1000]), n_tokens=5_000)
     assert table.status.tolist() == ["dense", "ok", "weak", "dead"]
