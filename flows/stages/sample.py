@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,15 +17,13 @@ from flows.session import Session
 from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
 from flows.stages.choose_contexts import FEATURES_PER_SHARD, ContextShard, context_shard
 from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
-from flows.stages.sampler_files import codes_file, directions_file, load_state, state_file
-from labeling import evidence
-from labeling.codes import save_codes
+from flows.stages.sample_shard import SampleShard, sample_shard
+from flows.stages.sampler_files import directions_file, load_state, state_file
 from labeling.context_tables import feature_tables
 from labeling.errors import FeatlasError
-from labeling.events import EventCollector
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
-from labeling.sampler import SamplerState, Sizes, merge, summarize
+from labeling.sampler import SamplerState, merge
 from labeling.sources import FeatureSetInfo, NamesFeatures
 from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, TAU_SHARE
@@ -45,32 +42,6 @@ class Sample:
     sample_id: str
     feature_set: FeatureSetInfo
     corpus: PreparedCorpus
-
-
-@dataclass(frozen=True)
-class SampleShard:
-    """One shard of documents, for all feature sets of a group."""
-
-    root: Path
-    group: SourceGroup
-    sample_ids: tuple[str, ...]
-    corpus_id: str
-    shard: int
-    sequence: int
-    top: int
-    reservoir: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class ShardCost:
-    """What one shard of documents took, in the process that worked on it."""
-
-    seconds: float
-    """Wall clock."""
-    cpu_seconds: float
-    reading_cpu_seconds: float
-    """Of the CPU time, what the source took: of a model and its dictionaries, forward and encode."""
 
 
 def sample_all(session: Session) -> list[Sample]:
@@ -129,7 +100,7 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     done = corpus.n_shards - len(jobs)
     for job, cost in session.runner(sample_shard, jobs, name="sample", parallel=parallel):
         for sample in samples:
-            session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=cost.seconds)
+            session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=cost.whole.seconds)
         done += 1
         name = ", ".join(s.feature_set.name for s in samples)
         session.progress.advance(f"sample {name}", done=done, total=corpus.n_shards, unit="shards")
@@ -169,37 +140,6 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
         panel=settings.panel,
         seed=settings.seed,
     )
-
-
-def sample_shard(job: SampleShard) -> ShardCost:
-    """Run the model over one shard of documents; write sampler states and codes."""
-    started, cpu_started, reading = time.perf_counter(), time.process_time(), 0.0
-    workspace = Workspace(job.root)
-    source = open_source(job.group, workspace)
-    windows = pl.read_parquet(evidence.shard_file(workspace, "windows", job.corpus_id, job.shard))
-    collectors = [_collector(windows) for _ in source.feature_sets]
-    batches = source.events(windows, sequence=job.sequence)
-    while True:
-        asked = time.process_time()
-        batch = next(batches, None)
-        reading += time.process_time() - asked
-        if batch is None:
-            break
-        collectors[batch.feature_set].add(
-            batch.feature, window=batch.window, position=batch.position, value=batch.value
-        )
-    for sample_id, collector, info in zip(job.sample_ids, collectors, source.feature_sets, strict=True):
-        events = collector.sorted()
-        sizes = Sizes(info.n_features, top=job.top, reservoir=job.reservoir, seed=job.seed, n_splits=len(SPLITS))
-        save_codes(codes_file(workspace, sample_id, job.shard), events, n_features=info.n_features)
-        save_tensors(state_file(workspace, sample_id, job.shard), summarize(events, sizes).tensors())
-    return ShardCost(time.perf_counter() - started, time.process_time() - cpu_started, reading)
-
-
-def _collector(windows: pl.DataFrame) -> EventCollector:
-    split = windows["split"].replace_strict(list(SPLITS), range(len(SPLITS)), return_dtype=pl.Int64)
-    ids, splits = (torch.from_numpy(column.to_numpy().copy()) for column in (windows["window_id"], split))
-    return EventCollector(ids, split=splits, width=int(windows["n_tokens"].to_numpy().max()))
 
 
 def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | None) -> None:
