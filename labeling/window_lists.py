@@ -68,7 +68,8 @@ def keep_largest(
         kept = torch.ones(len(row), dtype=torch.bool, device=row.device)
         kept[dropped] = False
         row, window, value = row[kept], window[kept], value[kept]
-    return WindowLists(sizes.clamp(max=most).int().cpu(), window.int().cpu(), value.float().cpu())
+    # a copy, because lists of several kinds are made of the same entries, and a file takes no tensor twice
+    return WindowLists(sizes.clamp(max=most).int().cpu(), window.int().cpu(), value.clone().cpu())
 
 
 def _beyond(row: torch.Tensor, rank: torch.Tensor, sizes: torch.Tensor, most: int) -> torch.Tensor:

@@ -64,7 +64,7 @@ def cut_windows(
         "token_starts": _as_lists(pa.array(starts - before), offsets),
         "token_ends": _as_lists(pa.array(ends - before), offsets),
     }
-    return pl.DataFrame(columns).cast(dict(WINDOWS.schema))
+    return pl.DataFrame(columns).cast(WINDOWS.schema)
 
 
 Cut = tuple[TokenizedDocument, int, list[int]]

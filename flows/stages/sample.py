@@ -15,6 +15,7 @@ import torch
 
 from flows.session import Session
 from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
+from flows.stages.cache_activations import cache_activations
 from flows.stages.choose_contexts import FEATURES_PER_SHARD, ContextShard, context_shard
 from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
 from flows.stages.sample_shard import SampleShard, sample_shard
@@ -24,7 +25,7 @@ from labeling.errors import FeatlasError
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
 from labeling.sampler import SamplerState, merge
-from labeling.sources import FeatureSetInfo, NamesFeatures
+from labeling.sources import FeatureSetInfo, FeatureSource, NamesFeatures
 from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, TAU_SHARE
 from labeling.workspace import Workspace
@@ -71,14 +72,26 @@ def find_samples(session: Session) -> list[Sample]:
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     source = open_source(group, session.workspace, say=session.progress.say)
-    settings = session.config.sample
     for info in source.feature_sets:
         _check_selections(session, info)
     corpus = prepare_corpus(session, source, max_tokens=group.max_tokens)
     samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
     open_ids = [s.sample_id for s in samples if not session.store.shard_done("sample", s.sample_id, 0)]
-    if not open_ids:
-        return samples
+    if open_ids:
+        _sample_shards(session, source, group, samples)
+        for index, sample in enumerate(samples):
+            if sample.sample_id in open_ids:
+                if isinstance(source, NamesFeatures):
+                    _save_names(session, sample, source.feature_names())
+                _finish_sample(session, sample, source.directions(index))
+    for sample in samples if session.config.sample.cache_activations else []:
+        cache_activations(session, source, sample.feature_set, sample_id=sample.sample_id, corpus=sample.corpus)
+    return samples
+
+
+def _sample_shards(session: Session, source: FeatureSource, group: SourceGroup, samples: list[Sample]) -> None:
+    """Run source and dictionaries over all documents that are not done yet."""
+    settings, corpus = session.config.sample, samples[0].corpus
     # two processes gain little over two threads
     parallel = source.parallel and session.processes > TORCH_THREADS and corpus.n_shards > 1
     shard_group = replace(group, threads=1) if parallel else group
@@ -104,12 +117,6 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         done += 1
         name = ", ".join(s.feature_set.name for s in samples)
         session.progress.advance(f"sample {name}", done=done, total=corpus.n_shards, unit="shards")
-    for index, sample in enumerate(samples):
-        if sample.sample_id in open_ids:
-            if isinstance(source, NamesFeatures):
-                _save_names(session, sample, source.feature_names())
-            _finish_sample(session, sample, source.directions(index))
-    return samples
 
 
 def _save_names(session: Session, sample: Sample, names: pl.DataFrame) -> None:

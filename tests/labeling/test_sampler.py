@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from labeling.bins import HISTOGRAM_BINS, edge_at_or_below
 from labeling.sampler import SamplerState, Sizes, empty_state, merge, mix, state_from
+from labeling.tensor_files import save_tensors
 from tests.labeling.sampler_builders import state_of
 
 N_FEATURES, N_WINDOWS, TOP, RESERVOIR, SEED = 7, 400, 5, 20, 3
@@ -125,10 +129,16 @@ def test_shards_merge_to_the_state_of_one_pass_in_any_order() -> None:
     assert_equal(whole, backward)
 
 
-def test_an_empty_state_adds_nothing_and_a_file_brings_back_the_same() -> None:
+def test_an_empty_state_adds_nothing() -> None:
     whole = Stream().state(ALL)
     assert_equal(whole, merge([empty_state(SIZES), whole]))
-    assert_equal(whole, state_from(whole.tensors()))
+
+
+@pytest.mark.parametrize("n", [30, 6_000])
+def test_a_file_brings_back_the_same_state_whether_lists_are_full_or_not(tmp_path: Path, n: int) -> None:
+    state = Stream(n=n).state(ALL)
+    save_tensors(tmp_path / "state.safetensors", state.tensors())
+    assert_equal(state, state_from(load_file(tmp_path / "state.safetensors")))
 
 
 def test_states_of_different_seeds_are_not_merged() -> None:
