@@ -110,7 +110,7 @@ def measure_here(folder: str, stage: str) -> None:
         contexts=contexts,
         tables=whole - reading - sampling - contexts,
         corpus=prepared - started,
-        peak_mib=_peak_mib(),
+        peak_mib=peak_mib(),
     )
     sys.stdout.write(json.dumps(asdict(cost)))
 
@@ -167,6 +167,6 @@ def _write_dictionary(folder: Path, *, n_features: int, k: int, d_model: int = 3
     save(dictionary, folder, card={})
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Largest resident memory of this process. Linux counts it in KiB, macOS in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
