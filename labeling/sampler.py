@@ -25,7 +25,7 @@ from labeling.window_lists import WindowLists, join, keep_largest
 
 SUM_UNIT = 2.0**-16
 """Sums are kept as whole multiples of this: integers add up to the same total in any order, floats do not."""
-ROWS_AT_ONCE = 1 << 14
+ROWS_AT_ONCE = 1 << 11
 """Rows whose histograms are dense at once while counting: few enough for a processor's cache."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 
@@ -65,9 +66,10 @@ def keep_largest(
     crowded = (sizes > most)[row].nonzero().squeeze(1)
     if len(crowded):
         dropped = crowded[_beyond(row[crowded], rank_of(row[crowded], window[crowded], value[crowded]), sizes, most)]
-        kept = torch.ones(len(row), dtype=torch.bool, device=row.device)
-        kept[dropped] = False
-        row, window, value = row[kept], window[kept], value[kept]
+        among = torch.ones(len(row), dtype=torch.bool, device=row.device)
+        among[dropped] = False
+        kept = among.nonzero().squeeze(1)
+        window, value = window[kept], value[kept]
     # a copy, because lists of several kinds are made of the same entries, and a file takes no tensor twice
     return WindowLists(sizes.clamp(max=most).int().cpu(), window.int().cpu(), value.clone().cpu())
 
@@ -82,7 +84,23 @@ def _beyond(row: torch.Tensor, rank: torch.Tensor, sizes: torch.Tensor, most: in
 
 def join(lists: Sequence[WindowLists]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """All entries of the same rows in several lists, in order: row, window (both int64), value."""
-    row = torch.cat([some.row_of_entries() for some in lists])
-    window = torch.cat([some.window for some in lists]).long()
-    order = ((row << 32) | window).sort().indices
-    return row[order], window[order], torch.cat([some.value for some in lists])[order]
+    some = sorted((one for one in lists if len(one.window)), key=lambda one: int(one.window.min())) or list(lists[:1])
+    total = torch.stack([one.sizes for one in some]).sum(0)
+    row = torch.repeat_interleave(torch.arange(len(total)), total)
+    place = torch.cat(list(_places(some, total)))
+    window, value = (torch.cat([getattr(one, name) for one in some]) for name in ("window", "value"))
+    window = torch.empty_like(window).index_copy_(0, place, window).long()
+    value = torch.empty_like(value).index_copy_(0, place, value)
+    if any(int(left.window.max()) >= int(right.window.min()) for left, right in pairwise(some)):
+        order = ((row << 32) | window).sort().indices
+        window, value = window[order], value[order]
+    return row, window, value
+
+
+def _places(lists: Sequence[WindowLists], total: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Where the entries of each list go, when each row's entries of all lists stand one list after the other."""
+    begin = total.cumsum(0) - total
+    for one in lists:
+        size = one.sizes.long()
+        yield torch.arange(len(one.window)) + torch.repeat_interleave(begin - (size.cumsum(0) - size), size)
+        begin = begin + size
