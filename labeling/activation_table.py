@@ -130,6 +130,7 @@ class TableWriter:
         file = self._partial / DIRECTIONS
         try:
             save_file({"directions": np.ascontiguousarray(directions)}, file)
+            file.chmod(self._partial.stat().st_mode & 0o666)  # the library writes it for its owner only
         except (OSError, SafetensorError) as error:
             raise disk_error(file, error if isinstance(error, OSError) else OSError(0, str(error))) from error
 

@@ -75,7 +75,7 @@ def measure(stage: Stage) -> StageCost:
         ran = run_child([sys.executable, "-c", CHILD, folder, json.dumps(asdict(stage))], environment=environment)
     if ran.exit_code:
         raise FeatlasError(f"Sampling {stage.n_features:,} features failed; what it said stands above.")
-    return StageCost(**json.loads(ran.stdout))
+    return StageCost(**json.loads(ran.stdout.splitlines()[-1]))
 
 
 def measure_here(folder: str, stage: str) -> None:
@@ -112,7 +112,7 @@ def measure_here(folder: str, stage: str) -> None:
         corpus=prepared - started,
         peak_mib=peak_mib(),
     )
-    sys.stdout.write(json.dumps(asdict(cost)))
+    sys.stdout.write(f"\n{json.dumps(asdict(cost))}")  # DuckDB may have drawn a bar of progress before
 
 
 def _clock(device: str) -> Callable[[], float]:
