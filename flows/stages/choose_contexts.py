@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from flows.stages.sampler_files import codes_file, load_directions, load_state, state_file
 from labeling import evidence
-from labeling.codes import read_codes
+from labeling.active_windows import code_reader
 from labeling.context_tables import Pool, build_tables, panel_table, prepare_pool
-from labeling.feature_table import describe_features
-from labeling.neighbors import nearest_neighbors
+from labeling.feature_table import FeatureTable, describe_features
+from labeling.neighbors import nearest_of, unit_directions
 from labeling.sampler import SamplerState
-from labeling.types import SPLITS, TAU_SHARE, IntArray
-from labeling.windows import load_windows
+from labeling.types import TAU_SHARE, FloatArray, IntArray
+from labeling.window_tokens import COLUMNS
 from labeling.workspace import Workspace
 
 FEATURES_PER_SHARD = 512
@@ -48,22 +50,16 @@ class ContextShard:
 def context_shard(job: ContextShard) -> pl.DataFrame:
     """Choose the contexts of one range of features, write them, and return the features' top tokens."""
     workspace = Workspace(job.root)
-    state = _merged_state(state_file(workspace, job.sample_id))
     pool = _pool(job.root, job.corpus_id, job.panel, job.seed)
-    n_windows = np.array([(pool.windows.split == split).sum() for split in SPLITS])
-    n_tokens = int(pool.windows.n_tokens.sum())
-    table = describe_features(state, n_windows, n_tokens=n_tokens, tau_share=TAU_SHARE)
+    state, table = _described(state_file(workspace, job.sample_id), job.root, job.corpus_id, job.panel, job.seed)
     features = np.arange(job.first, job.end)
-    neighbors = decoder_neighbors(workspace, job.sample_id, state.n_features)[features]
-    needed = np.union1d(features, neighbors[neighbors >= 0])
-    codes = read_codes([codes_file(workspace, job.sample_id, shard) for shard in range(job.n_shards)], needed)
     tables = build_tables(
         state,
         table,
         pool=pool,
-        codes=codes,
+        codes=code_reader([codes_file(workspace, job.sample_id, shard) for shard in range(job.n_shards)]),
         features=features,
-        neighbors=neighbors,
+        neighbors=decoder_neighbors(workspace, job.sample_id, features),
         sample_id=job.sample_id,
         seed=job.seed,
     )
@@ -75,21 +71,36 @@ def context_shard(job: ContextShard) -> pl.DataFrame:
 
 
 @lru_cache(maxsize=1)
-def _merged_state(path: Path) -> SamplerState:
-    return load_state(path)
+def _described(
+    path: Path, root: Path, corpus_id: str, panel: int, seed: int
+) -> tuple[SamplerState, FeatureTable]:
+    """The merged state and what it says of all features, once a process."""
+    state, survey = load_state(path), _pool(root, corpus_id, panel, seed).survey
+    return state, describe_features(state, survey.n_windows, n_tokens=survey.n_tokens, tau_share=TAU_SHARE)
 
 
 @lru_cache(maxsize=1)
 def _pool(root: Path, corpus_id: str, panel: int, seed: int) -> Pool:
-    """Windows and their terms, loaded once a process for all ranges of features."""
-    windows = load_windows(evidence.scan(Workspace(root), "windows", corpus_id).collect())
-    return prepare_pool(windows, pool_size=POOL_WINDOWS, panel_size=panel, seed=seed)
+    """The pool's windows and their terms, loaded once a process for all ranges of features."""
+    parts = partial(_window_parts, root, corpus_id)
+    return prepare_pool(parts, pool_size=POOL_WINDOWS, panel_size=panel, seed=seed)
+
+
+def _window_parts(root: Path, corpus_id: str) -> Iterator[pl.DataFrame]:
+    for file in evidence.shard_files(Workspace(root), "windows", corpus_id):
+        yield pl.read_parquet(file, columns=list(COLUMNS), glob=False)
+
+
+def decoder_neighbors(workspace: Workspace, sample_id: str, features: IntArray) -> IntArray:
+    """Nearest features of `features` by decoder cosine, [f, k]; -1 everywhere when directions are unknown."""
+    directions = _unit_directions(workspace, sample_id)
+    if directions is None:
+        return np.full((len(features), NEIGHBORS_FOR_NEGATIVES), -1)
+    neighbor, _ = nearest_of(features, *directions, count=NEIGHBORS_FOR_NEGATIVES)
+    return neighbor
 
 
 @lru_cache(maxsize=1)
-def decoder_neighbors(workspace: Workspace, sample_id: str, n_features: int) -> IntArray:
-    """Nearest features by decoder cosine, [n_features, k]; -1 everywhere when directions are unknown."""
+def _unit_directions(workspace: Workspace, sample_id: str) -> tuple[FloatArray, npt.NDArray[np.bool_]] | None:
     directions = load_directions(workspace, sample_id)
-    if directions is None:
-        return np.full((n_features, NEIGHBORS_FOR_NEGATIVES), -1)
-    return nearest_neighbors(directions, count=NEIGHBORS_FOR_NEGATIVES).neighbor
+    return None if directions is None else unit_directions(directions)

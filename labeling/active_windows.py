@@ -1,0 +1,138 @@
+"""From codes on disk to the windows in which a block of features is active, with the activations there.
+
+Codes come file by file, and of each file only windows that are at hand are kept: memory depends on the windows and the
+features asked for, not on the corpus. No order is needed among a feature's windows, so nothing is sorted. What counts
+as firing is said by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from labeling.hard_negatives import WindowSets, ranges, window_sets
+from labeling.tensor_files import map_tensors
+from labeling.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """Activations of some features in some documents: by feature, and those of a window side by side, by position."""
+
+    place: IntArray  # [n] place of the feature among those asked for, ascending
+    window: npt.NDArray[np.integer]  # [n] ids
+    position: npt.NDArray[np.int16]  # [n] 0-based token position in the window
+    value: FloatArray  # [n] raw activation
+
+
+CodeReader = Callable[[IntArray], Iterator[CodePart]]
+"""Takes features (ascending); gives all their activations, every document's in one part."""
+
+
+def code_reader(paths: Sequence[Path]) -> CodeReader:
+    """Reads what `codes.save_codes` wrote."""
+    return partial(_read, paths)
+
+
+def _read(paths: Sequence[Path], features: IntArray) -> Iterator[CodePart]:
+    for path in paths:
+        tensors = map_tensors(path)
+        begins = tensors["offsets"][features]
+        sizes = tensors["offsets"][features + 1] - begins
+        entries = ranges(begins, sizes)
+        place = np.repeat(np.arange(len(features)), sizes)
+        yield CodePart(place, *(tensors[name][entries] for name in ("window", "position", "value")))
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveWindows:
+    """Pairs of a feature and a window in which it is active: `g` pairs in no order, `n` activations.
+
+    Activations of a pair are `length` entries from `start` on, by position.
+    """
+
+    n_features: int
+    n_windows: int
+    place: IntArray  # [g] place of the feature among those asked for
+    row: IntArray  # [g] row of the window among those at hand
+    maximum: FloatArray  # [g] raw
+    start: IntArray  # [g]
+    length: IntArray  # [g]
+    position: npt.NDArray[np.int16]  # [n]
+    value: FloatArray  # [n] raw
+
+    @cached_property
+    def pair(self) -> npt.NDArray[np.int32]:
+        """Number of the pair of a feature and a window, -1 where silent: [f, windows at hand]."""
+        numbers = np.full((self.n_features, self.n_windows), -1, dtype=np.int32)
+        numbers[self.place, self.row] = np.arange(len(self.place), dtype=np.int32)
+        return numbers
+
+    def entries_of(self, pairs: IntArray) -> tuple[IntArray, IntArray]:
+        """Activations of some pairs (-1 has none), one pair after the other: how many each has, and which they are."""
+        there = pairs >= 0
+        sizes = np.where(there, self.length[pairs], 0)
+        return sizes, ranges(np.where(there, self.start[pairs], 0), sizes)
+
+
+def find_active(codes: CodeReader, features: IntArray, window: IntArray) -> ActiveWindows:
+    """All activations of `features` in the windows `window` (ids, ascending)."""
+    nothing = np.zeros(0, np.int64)
+    parts = [(nothing, nothing, np.zeros(0, np.float32), nothing, np.zeros(0, np.int16), np.zeros(0, np.float32))]
+    for part in codes(features):
+        row = _rows(part.window, window)
+        kept = np.flatnonzero(row >= 0)
+        if len(kept):
+            row, place, value = row[kept], part.place[kept], part.value[kept]
+            first = _firsts(place, row)
+            size = np.diff(np.append(first, len(row)))
+            maximum = np.maximum.reduceat(value, first)
+            parts.append((place[first], row[first], maximum, size, part.position[kept], value))
+    place, row, maximum, length, position, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return ActiveWindows(
+        len(features), len(window), place, row, maximum, length.cumsum() - length, length, position, value
+    )
+
+
+def firing_sets(
+    codes: CodeReader, features: IntArray, above: FloatArray, *, window: IntArray, column: IntArray, split: IntArray
+) -> list[WindowSets]:
+    """Windows in which each of `features` has an activation above `above` [f]: one WindowSets a split.
+
+    `window` [n] ids, ascending; `split` [n] the split that a window serves, -1 for none, and its `column` [n] there.
+    """
+    places, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for part in codes(features):
+        fires = part.value > above[part.place]
+        row = _rows(part.window[fires], window)
+        kept = np.flatnonzero(row >= 0)
+        place, row = part.place[fires][kept], row[kept]
+        first = _firsts(place, row)
+        places.append(place[first])
+        rows.append(row[first])
+    place, row = np.concatenate(places), np.concatenate(rows)
+    here = [split[row] == s for s in range(int(split.max(initial=-1)) + 1)]
+    return [window_sets(place[mask], column[row[mask]], n_sets=len(features)) for mask in here]
+
+
+def _rows(ids: npt.NDArray[np.integer], window: IntArray) -> IntArray:
+    """Row of each id among `window`, -1 where it is not there: by a table, since a part has ids near each other."""
+    if not len(ids):
+        return np.zeros(0, np.int64)
+    low, high = int(ids.min()), int(ids.max())
+    begin, end = np.searchsorted(window, [low, high + 1])
+    table = np.full(high - low + 1, -1, dtype=np.int64)
+    table[window[begin:end] - low] = np.arange(begin, end)
+    return table[ids.astype(np.int64) - low]
+
+
+def _firsts(place: IntArray, row: IntArray) -> IntArray:
+    """Where a new pair begins."""
+    new = np.ones(len(place), dtype=np.bool_)
+    new[1:] = (place[1:] != place[:-1]) | (row[1:] != row[:-1])
+    return np.flatnonzero(new)
