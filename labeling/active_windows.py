@@ -44,7 +44,9 @@ def _read(paths: Sequence[Path], features: IntArray) -> Iterator[CodePart]:
         tensors = map_tensors(path)
         begins = tensors["offsets"][features]
         sizes = tensors["offsets"][features + 1] - begins
-        entries = ranges(begins, sizes)
+        # features in a row stand in a row
+        in_a_row = len(features) and int(features[-1]) - int(features[0]) + 1 == len(features)
+        entries = slice(int(begins[0]), int(begins[-1] + sizes[-1])) if in_a_row else ranges(begins, sizes)
         place = np.repeat(np.arange(len(features)), sizes)
         yield CodePart(place, *(tensors[name][entries] for name in ("window", "position", "value")))
 
@@ -100,24 +102,31 @@ def find_active(codes: CodeReader, features: IntArray, window: IntArray) -> Acti
 
 
 def firing_sets(
-    codes: CodeReader, features: IntArray, above: FloatArray, *, window: IntArray, column: IntArray, split: IntArray
+    codes: CodeReader, above: FloatArray, *, window: IntArray, split: npt.NDArray[np.int8], column: IntArray, n_splits: int
 ) -> list[WindowSets]:
-    """Windows in which each of `features` has an activation above `above` [f]: one WindowSets a split.
+    """Windows in which each feature has an activation above `above` [f], for all features: one WindowSets a split.
 
-    `window` [n] ids, ascending; `split` [n] the split that a window serves, -1 for none, and its `column` [n] there.
+    `window` [n] ids, ascending; `split` [n] the split of each, `column` [n] its place there.
     """
-    places, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    features = np.arange(len(above))
+    places: list[list[IntArray]] = [[] for _ in range(n_splits)]
+    columns: list[list[IntArray]] = [[] for _ in range(n_splits)]
     for part in codes(features):
-        fires = part.value > above[part.place]
-        row = _rows(part.window[fires], window)
-        kept = np.flatnonzero(row >= 0)
-        place, row = part.place[fires][kept], row[kept]
+        row = _rows(part.window, window)
+        kept = np.flatnonzero((part.value > above[part.place]) & (row >= 0))
+        place, row = part.place[kept].astype(np.int32), row[kept]
         first = _firsts(place, row)
-        places.append(place[first])
-        rows.append(row[first])
-    place, row = np.concatenate(places), np.concatenate(rows)
-    here = [split[row] == s for s in range(int(split.max(initial=-1)) + 1)]
-    return [window_sets(place[mask], column[row[mask]], n_sets=len(features)) for mask in here]
+        place, row = place[first], row[first]
+        for s in range(n_splits):
+            here = split[row] == s
+            places[s].append(place[here])
+            columns[s].append(column[row[here]])
+    return [_joined_sets(p, c, n_sets=len(above)) for p, c in zip(places, columns, strict=True)]
+
+
+def _joined_sets(places: list[IntArray], columns: list[IntArray], *, n_sets: int) -> WindowSets:
+    nothing = [np.zeros(0, np.int32)]
+    return window_sets(np.concatenate(nothing + places), np.concatenate(nothing + columns), n_sets=n_sets)
 
 
 def _rows(ids: npt.NDArray[np.integer], window: IntArray) -> IntArray:

@@ -6,7 +6,7 @@ itself is in `contexts.py` and `hard_negatives.py`. Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from labeling.active_windows import ActiveWindows, CodeReader, find_active, firi
 from labeling.context_frames import contexts_frame, panel_activity_frame, token_frame
 from labeling.contexts import (
     QUOTAS,
-    SILENT_CODES,
     STRATUM_CODE,
     ChosenContexts,
     Firing,
@@ -82,14 +81,6 @@ class Pool:
     def windows(self) -> WindowTokens:
         return self.survey.pool
 
-    @property
-    def column(self) -> IntArray:
-        """Place of each pool window among those of its split."""
-        column = np.zeros(len(self.windows), np.int64)
-        for part in self.splits.values():
-            column[part.row] = np.arange(len(part.row))
-        return column
-
     def including(self, wanted: IntArray) -> tuple[WindowTokens, sparse.csr_matrix]:
         """The pool's windows and those of the ids `wanted`, with their terms."""
         windows = add_windows(self.windows, wanted, parts=self.parts, survey=self.survey)
@@ -146,15 +137,18 @@ def build_tables(
     codes: CodeReader,
     features: IntArray,
     neighbors: IntArray,
+    fires: Sequence[WindowSets],
     sample_id: str,
     seed: int,
 ) -> ContextTables:
-    """Choose and describe the contexts of `features` (ascending), of which `neighbors` [f, k] are near (-1 for none)."""
+    """Choose and describe the contexts of `features` (ascending), of which `neighbors` [f, k] are near (-1 for none).
+
+    `codes` reads activations of all features; `fires` is what `firing_windows` says of them.
+    """
     contexts, panels, tokens = [], [], []
-    near = neighbors[np.searchsorted(features, features)]
     for block in blocks(state, table, pool=pool, codes=codes, features=features):
-        of_block = near[np.searchsorted(features, block.features)]
-        mined = mine_negatives(block, of_block, table=table, pool=pool, codes=codes)
+        near = neighbors[np.searchsorted(features, block.features)]
+        mined = mine_negatives(block, near, table=table, pool=pool, fires=fires)
         chosen: list[ChosenContexts] = []
         for split in SPLITS:
             chosen.append(_active_contexts(table, block, split))
@@ -181,6 +175,17 @@ def blocks(
         top_here = {split: (top[split][0][some], top[split][1][some]) for split in SPLITS}
         tokens = _top_tokens(active, windows, firing_here["explain"], top_here["explain"][0])
         yield Block(features[some], firing_here, top_here, active, tokens, windows, terms)
+
+
+def firing_windows(codes: CodeReader, table: FeatureTable, pool: Pool) -> list[WindowSets]:
+    """Pool windows in which each feature of the dictionary fires, by split: what neighbors are looked up in."""
+    windows = pool.windows
+    column = np.zeros(len(windows), np.int16 if len(windows) <= 1 << 15 else np.int32)
+    for part in pool.splits.values():
+        column[part.row] = np.arange(len(part.row))
+    return firing_sets(
+        codes, table.tau, window=windows.window, split=windows.split, column=column, n_splits=len(SPLITS)
+    )
 
 
 def panel_table(pool: Pool, sample_id: str) -> pl.DataFrame:
@@ -246,16 +251,13 @@ def _top_tokens(active: ActiveWindows, windows: WindowTokens, firing: Firing, to
 
 
 def mine_negatives(
-    block: Block, neighbors: IntArray, *, table: FeatureTable, pool: Pool, codes: CodeReader
+    block: Block, neighbors: IntArray, *, table: FeatureTable, pool: Pool, fires: Sequence[WindowSets]
 ) -> dict[Split, Negatives]:
-    """Divide each split's silent windows of the pool into random ones and hard ones. `neighbors` [f, k] of the block."""
-    near = np.unique(neighbors[neighbors >= 0])
-    place = np.where(neighbors >= 0, np.searchsorted(near, neighbors), -1)
-    windows = pool.windows
-    fires = firing_sets(
-        codes, near, table.tau[near], window=windows.window, column=pool.column, split=windows.split.astype(np.int64)
-    )
-    pair = block.active.pair[:, block.windows.rows_of(windows.window)]
+    """Divide each split's silent windows of the pool into random ones and hard ones.
+
+    `neighbors` [f, k] of the block's features, `fires` as from `firing_windows`.
+    """
+    pair = block.active.pair[:, block.windows.rows_of(pool.windows.window)]
     mined: dict[Split, Negatives] = {}
     for s, split in enumerate(SPLITS):
         part, wanted = pool.splits[split], HARD_SHARE[split]
@@ -264,7 +266,7 @@ def mine_negatives(
         mined[split] = stratify_silent(
             active,
             has_top_token=has_token,
-            neighbor_fires=first_sets(fires[s], place, silent=~active & ~has_token, wanted=wanted),
+            neighbor_fires=first_sets(fires[s], neighbors, silent=~active & ~has_token, wanted=wanted),
             similarity=similarity(part.terms, _firing_incidence(block.firing[split], block.windows), block.terms),
             silent=table.silent_windows[s, block.features],
         )

@@ -63,7 +63,7 @@ class WindowSets:
 
 def window_sets(key: IntArray, column: IntArray, *, n_sets: int) -> WindowSets:
     """Sets from pairs (key, window) in any order."""
-    narrow = key.astype(np.int16) if n_sets <= 1 << 15 else key  # numbers of 16 bits are sorted without comparing
+    narrow = key.astype(np.int16) if n_sets <= 1 << 15 else key  # 16 bits are sorted without comparing
     counts = np.bincount(key, minlength=n_sets)
     return WindowSets(np.append(0, counts.cumsum()), column[np.argsort(narrow, kind="stable")])
 
@@ -135,7 +135,12 @@ def similarity(pool: sparse.csr_matrix, firing: sparse.csr_matrix, terms: sparse
     """
     counts = np.maximum(np.asarray(firing.sum(1)).ravel(), 1)
     queries = (sparse.diags_array(1 / counts) @ firing @ terms).tocsr()
-    used, column = np.unique(queries.indices, return_inverse=True)
-    dense = np.zeros((len(used), firing.shape[0]))  # each term of a window adds one row of it
-    dense[column, np.repeat(np.arange(firing.shape[0]), np.diff(queries.indptr))] = queries.data
-    return np.ascontiguousarray((pool[:, used] @ dense).T, dtype=np.float32)
+    used = np.zeros(terms.shape[1], dtype=np.bool_)
+    used[queries.indices] = True
+    column = np.cumsum(used) - 1
+    dense = np.zeros((int(used.sum()), firing.shape[0]))  # each term of a window adds one row of it
+    dense[column[queries.indices], np.repeat(np.arange(firing.shape[0]), np.diff(queries.indptr))] = queries.data
+    kept = used[pool.indices]
+    ends = np.append(0, np.cumsum(kept))[pool.indptr]
+    shared = sparse.csr_matrix((pool.data[kept], column[pool.indices[kept]], ends), shape=(pool.shape[0], len(dense)))
+    return np.ascontiguousarray((shared @ dense).T, dtype=np.float32)

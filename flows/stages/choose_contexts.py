@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import polars as pl
 
 from flows.stages.sampler_files import codes_file, load_directions, load_state, state_file
 from labeling import evidence
-from labeling.active_windows import code_reader
-from labeling.context_tables import Pool, build_tables, panel_table, prepare_pool
+from labeling.active_windows import CodeReader, code_reader
+from labeling.context_tables import Pool, build_tables, firing_windows, panel_table, prepare_pool
 from labeling.feature_table import FeatureTable, describe_features
+from labeling.hard_negatives import WindowSets
 from labeling.neighbors import nearest_of, unit_directions
 from labeling.sampler import SamplerState
 from labeling.types import TAU_SHARE, FloatArray, IntArray
@@ -50,40 +51,50 @@ class ContextShard:
 def context_shard(job: ContextShard) -> pl.DataFrame:
     """Choose the contexts of one range of features, write them, and return the features' top tokens."""
     workspace = Workspace(job.root)
-    pool = _pool(job.root, job.corpus_id, job.panel, job.seed)
-    state, table = _described(state_file(workspace, job.sample_id), job.root, job.corpus_id, job.panel, job.seed)
+    common = what_is_common(replace(job, first=0, end=0))
     features = np.arange(job.first, job.end)
     tables = build_tables(
-        state,
-        table,
-        pool=pool,
-        codes=code_reader([codes_file(workspace, job.sample_id, shard) for shard in range(job.n_shards)]),
+        common.state,
+        common.table,
+        pool=common.pool,
+        codes=common.codes,
         features=features,
         neighbors=decoder_neighbors(workspace, job.sample_id, features),
+        fires=common.fires,
         sample_id=job.sample_id,
         seed=job.seed,
     )
     evidence.write_shard(workspace, "contexts", job.sample_id, job.shard, tables.contexts)
     evidence.write_shard(workspace, "panel_activity", job.sample_id, job.shard, tables.panel_activity)
     if job.first == 0:
-        evidence.write_shard(workspace, "panel", job.sample_id, 0, panel_table(pool, job.sample_id))
+        evidence.write_shard(workspace, "panel", job.sample_id, 0, panel_table(common.pool, job.sample_id))
     return tables.feature_tokens
 
 
-@lru_cache(maxsize=1)
-def _described(
-    path: Path, root: Path, corpus_id: str, panel: int, seed: int
-) -> tuple[SamplerState, FeatureTable]:
-    """The merged state and what it says of all features, once a process."""
-    state, survey = load_state(path), _pool(root, corpus_id, panel, seed).survey
-    return state, describe_features(state, survey.n_windows, n_tokens=survey.n_tokens, tau_share=TAU_SHARE)
+@dataclass(frozen=True, eq=False)
+class Common:
+    """What all ranges of features of a sample need."""
+
+    state: SamplerState
+    table: FeatureTable
+    pool: Pool
+    codes: CodeReader
+    fires: Sequence[WindowSets]
 
 
 @lru_cache(maxsize=1)
-def _pool(root: Path, corpus_id: str, panel: int, seed: int) -> Pool:
-    """The pool's windows and their terms, loaded once a process for all ranges of features."""
-    parts = partial(_window_parts, root, corpus_id)
-    return prepare_pool(parts, pool_size=POOL_WINDOWS, panel_size=panel, seed=seed)
+def what_is_common(job: ContextShard) -> Common:
+    """Loaded once a process. `job` is that of no feature."""
+    workspace = Workspace(job.root)
+    parts = partial(_window_parts, job.root, job.corpus_id)
+    pool = prepare_pool(parts, pool_size=POOL_WINDOWS, panel_size=job.panel, seed=job.seed)
+    state = load_state(state_file(workspace, job.sample_id))
+    table = describe_features(
+        state, pool.survey.n_windows, n_tokens=pool.survey.n_tokens, tau_share=TAU_SHARE
+    )
+    codes = code_reader([codes_file(workspace, job.sample_id, shard) for shard in range(job.n_shards)])
+    no_neighbors = _unit_directions(workspace, job.sample_id) is None
+    return Common(state, table, pool, codes, [] if no_neighbors else firing_windows(codes, table, pool))
 
 
 def _window_parts(root: Path, corpus_id: str) -> Iterator[pl.DataFrame]:
