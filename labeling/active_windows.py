@@ -19,6 +19,8 @@ from labeling.hard_negatives import WindowSets, ranges, window_sets
 from labeling.tensor_files import map_tensors
 from labeling.types import FloatArray, IntArray
 
+Int32Array = npt.NDArray[np.int32]
+
 
 @dataclass(frozen=True)
 class CodePart:
@@ -75,7 +77,7 @@ class ActiveWindows:
         numbers[self.place, self.row] = np.arange(len(self.place), dtype=np.int32)
         return numbers
 
-    def entries_of(self, pairs: IntArray) -> tuple[IntArray, IntArray]:
+    def entries_of(self, pairs: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:
         """Activations of some pairs (-1 has none), one pair after the other: how many each has, and which they are."""
         there = pairs >= 0
         sizes = np.where(there, self.length[pairs], 0)
@@ -102,15 +104,21 @@ def find_active(codes: CodeReader, features: IntArray, window: IntArray) -> Acti
 
 
 def firing_sets(
-    codes: CodeReader, above: FloatArray, *, window: IntArray, split: npt.NDArray[np.int8], column: IntArray, n_splits: int
+    codes: CodeReader,
+    above: FloatArray,
+    *,
+    window: IntArray,
+    split: npt.NDArray[np.int8],
+    column: Int32Array,
+    n_splits: int,
 ) -> list[WindowSets]:
     """Windows in which each feature has an activation above `above` [f], for all features: one WindowSets a split.
 
     `window` [n] ids, ascending; `split` [n] the split of each, `column` [n] its place there.
     """
     features = np.arange(len(above))
-    places: list[list[IntArray]] = [[] for _ in range(n_splits)]
-    columns: list[list[IntArray]] = [[] for _ in range(n_splits)]
+    places: list[list[Int32Array]] = [[] for _ in range(n_splits)]
+    columns: list[list[Int32Array]] = [[] for _ in range(n_splits)]
     for part in codes(features):
         row = _rows(part.window, window)
         kept = np.flatnonzero((part.value > above[part.place]) & (row >= 0))
@@ -124,7 +132,7 @@ def firing_sets(
     return [_joined_sets(p, c, n_sets=len(above)) for p, c in zip(places, columns, strict=True)]
 
 
-def _joined_sets(places: list[IntArray], columns: list[IntArray], *, n_sets: int) -> WindowSets:
+def _joined_sets(places: list[Int32Array], columns: list[Int32Array], *, n_sets: int) -> WindowSets:
     nothing = [np.zeros(0, np.int32)]
     return window_sets(np.concatenate(nothing + places), np.concatenate(nothing + columns), n_sets=n_sets)
 
@@ -140,7 +148,7 @@ def _rows(ids: npt.NDArray[np.integer], window: IntArray) -> IntArray:
     return table[ids.astype(np.int64) - low]
 
 
-def _firsts(place: IntArray, row: IntArray) -> IntArray:
+def _firsts(place: npt.NDArray[np.integer], row: IntArray) -> IntArray:
     """Where a new pair begins."""
     new = np.ones(len(place), dtype=np.bool_)
     new[1:] = (place[1:] != place[:-1]) | (row[1:] != row[:-1])

@@ -63,7 +63,9 @@ def _activation_lists(active: ActiveWindows, pairs: IntArray) -> tuple[pl.Series
     )
     lists = flat.with_columns(pl.col("context").set_sorted()).group_by("context", maintain_order=True).agg(pl.all())
     which = pl.Series(np.where(sizes > 0, np.cumsum(sizes > 0) - 1, len(lists)))
-    empty = pl.DataFrame({"positions": [[]], "activations": [[]]}, schema={n: lists.schema[n] for n in ("positions", "activations")})
+    empty = pl.DataFrame(
+        {"positions": [[]], "activations": [[]]}, schema={n: lists.schema[n] for n in ("positions", "activations")}
+    )
     found = pl.concat([lists.drop("context"), empty])[which]
     return found["positions"], found["activations"]
 
@@ -86,7 +88,7 @@ def panel_activity_frame(
         "population": population,
         "max_activation": max_activation,
     }
-    return pl.DataFrame(columns).cast(dict(PANEL_ACTIVITY.schema))
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in PANEL_ACTIVITY.schema.items())
 
 
 def token_frame(tokens: TopTokens, vocabulary: pl.Series, features: IntArray, sample_id: str) -> pl.DataFrame:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 from scipy import sparse
@@ -180,7 +179,7 @@ def blocks(
 def firing_windows(codes: CodeReader, table: FeatureTable, pool: Pool) -> list[WindowSets]:
     """Pool windows in which each feature of the dictionary fires, by split: what neighbors are looked up in."""
     windows = pool.windows
-    column = np.zeros(len(windows), np.int16 if len(windows) <= 1 << 15 else np.int32)
+    column = np.zeros(len(windows), np.int32)
     for part in pool.splits.values():
         column[part.row] = np.arange(len(part.row))
     return firing_sets(
@@ -257,11 +256,11 @@ def mine_negatives(
 
     `neighbors` [f, k] of the block's features, `fires` as from `firing_windows`.
     """
-    pair = block.active.pair[:, block.windows.rows_of(pool.windows.window)]
+    pair = block.active.pair.take(block.windows.rows_of(pool.windows.window), axis=1)
     mined: dict[Split, Negatives] = {}
     for s, split in enumerate(SPLITS):
         part, wanted = pool.splits[split], HARD_SHARE[split]
-        active = pair[:, part.row] >= 0
+        active = pair.take(part.row, axis=1) >= 0
         has_token = first_sets(part.with_token, block.tokens.token, silent=~active, wanted=wanted)
         mined[split] = stratify_silent(
             active,
@@ -330,12 +329,12 @@ def _panel_activity(
     """The stratum of every panel window that is not plain `random` for a feature."""
     firing, window = block.firing["score"], np.sort(pool.panel)
     column = np.searchsorted(pool.windows.window[pool.splits["score"].row], window)
-    pair = block.active.pair[:, block.windows.rows_of(window)]
+    pair = block.active.pair.take(block.windows.rows_of(window), axis=1)
     active = np.append(block.active.maximum, np.float32(0))[pair]  # -1, which is silent, takes the last
     bins = bin_of(torch.from_numpy(active)).numpy()
     quantile = STRATUM_CODE["q1"] + (bins[:, :, None] >= firing.quantile_bins[:, None, :]).sum(-1)
     quantile = np.where(active > table.tau[block.features, None], quantile, STRATUM_CODE["grey"])
-    stratum = np.where(active > 0, quantile, negatives.stratum[:, column])
+    stratum = np.where(active > 0, quantile, negatives.stratum.take(column, axis=1))
     population = np.maximum(firing.population, negatives.population)
     place, rank = np.nonzero(stratum != STRATUM_CODE["random"])
     code = stratum[place, rank]

@@ -58,10 +58,13 @@ class WindowSets:
     """`k` sets of pool windows: those that hold a token, those in which a feature fires."""
 
     ends: IntArray  # [k + 1] set i is column[ends[i]:ends[i + 1]]
-    column: IntArray  # [n] pool window of the split
+    column: npt.NDArray[np.int32]  # [n] pool window of the split
 
 
-def window_sets(key: IntArray, column: IntArray, *, n_sets: int) -> WindowSets:
+NO_SETS = WindowSets(np.zeros(1, np.int64), np.zeros(0, np.int32))
+
+
+def window_sets(key: npt.NDArray[np.integer], column: npt.NDArray[np.int32], *, n_sets: int) -> WindowSets:
     """Sets from pairs (key, window) in any order."""
     narrow = key.astype(np.int16) if n_sets <= 1 << 15 else key  # 16 bits are sorted without comparing
     counts = np.bincount(key, minlength=n_sets)

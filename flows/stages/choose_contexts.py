@@ -16,10 +16,10 @@ from labeling import evidence
 from labeling.active_windows import CodeReader, code_reader
 from labeling.context_tables import Pool, build_tables, firing_windows, panel_table, prepare_pool
 from labeling.feature_table import FeatureTable, describe_features
-from labeling.hard_negatives import WindowSets
+from labeling.hard_negatives import NO_SETS, WindowSets
 from labeling.neighbors import nearest_of, unit_directions
 from labeling.sampler import SamplerState
-from labeling.types import TAU_SHARE, FloatArray, IntArray
+from labeling.types import SPLITS, TAU_SHARE, FloatArray, IntArray
 from labeling.window_tokens import COLUMNS
 from labeling.workspace import Workspace
 
@@ -89,12 +89,10 @@ def what_is_common(job: ContextShard) -> Common:
     parts = partial(_window_parts, job.root, job.corpus_id)
     pool = prepare_pool(parts, pool_size=POOL_WINDOWS, panel_size=job.panel, seed=job.seed)
     state = load_state(state_file(workspace, job.sample_id))
-    table = describe_features(
-        state, pool.survey.n_windows, n_tokens=pool.survey.n_tokens, tau_share=TAU_SHARE
-    )
+    table = describe_features(state, pool.survey.n_windows, n_tokens=pool.survey.n_tokens, tau_share=TAU_SHARE)
     codes = code_reader([codes_file(workspace, job.sample_id, shard) for shard in range(job.n_shards)])
-    no_neighbors = _unit_directions(workspace, job.sample_id) is None
-    return Common(state, table, pool, codes, [] if no_neighbors else firing_windows(codes, table, pool))
+    known = _unit_directions(workspace, job.sample_id) is not None
+    return Common(state, table, pool, codes, firing_windows(codes, table, pool) if known else [NO_SETS] * len(SPLITS))
 
 
 def _window_parts(root: Path, corpus_id: str) -> Iterator[pl.DataFrame]:
