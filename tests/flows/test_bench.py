@@ -13,6 +13,7 @@ import pytest
 
 from flows.benches import Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, run_child
+from flows.benches.contexts import ContextsBench
 from flows.benches.demo import cost, quality
 from flows.benches.forward import Forward
 from flows.benches.sampler import SamplerBench
@@ -99,6 +100,17 @@ def test_the_sampler_is_timed_beside_the_model_on_a_text_and_its_half() -> None:
         "sampler state, over half the tokens",
     ]
     assert rows["sampler state, over half the tokens"].value == 1.0
+
+
+@pytest.mark.slow
+def test_the_bench_of_contexts_measures_all_and_mining_beside_the_forward_pass() -> None:
+    rows = {row.name: row for row in ContextsBench(tokens=6_000, features=256).measure()}
+    assert [name for name, row in rows.items() if row.target] == ["contexts over forward", "mining over forward"]
+    assert all(row.value is not None and row.value > 0 for row in rows.values())
+    mining, every = (
+        rows[f"{name}, CPU"].value for name in ("mining of all hard negatives", "contexts of all 256 features")
+    )
+    assert mining is not None and every is not None and mining < every
 
 
 @pytest.mark.slow

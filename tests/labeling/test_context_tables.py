@@ -42,8 +42,8 @@ class World:
     state: SamplerState
     table: FeatureTable
 
-    def tables(self, features: IntArray) -> ContextTables:
-        pool = self.pool()
+    def tables(self, features: IntArray, pool: Pool | None = None) -> ContextTables:
+        pool = pool or self.pool()
         return build_tables(
             self.state,
             self.table,
@@ -244,6 +244,20 @@ def test_sampled_is_the_number_of_contexts_in_the_stratum() -> None:
 def test_cutting_features_into_ranges_changes_nothing() -> None:
     parts = [world().tables(np.arange(a, b)).contexts for a, b in ((0, 5), (5, 12))]
     assert pl.concat(parts).equals(contexts())
+
+
+def test_a_pool_smaller_than_the_corpus_still_gives_every_firing_window_its_activations() -> None:
+    w, features = world(), np.arange(N_FEATURES)
+    small = w.tables(features, w.pool(60))
+    firing = pl.col("max_activation") > 0
+    assert small.contexts.filter(firing).equals(contexts().filter(firing))
+    silent = small.contexts.filter(~firing)["window_id"].unique()
+    pool = w.pool(60).windows.window
+    assert silent.is_in(pool.tolist()).all()
+    assert len(pool) == 180
+    assert pl.concat([w.tables(features[:5], w.pool(60)).contexts, w.tables(features[5:], w.pool(60)).contexts]).equals(
+        small.contexts
+    )
 
 
 def test_panel_activity_names_every_panel_window_that_is_not_plain_random() -> None:
