@@ -7,50 +7,17 @@ as firing is said by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from labeling.hard_negatives import WindowSets, ranges, window_sets
-from labeling.tensor_files import map_tensors
+from labeling.codes import CodeReader, ranges
+from labeling.hard_negatives import WindowSets, window_sets
 from labeling.types import FloatArray, IntArray
 
 Int32Array = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class CodePart:
-    """Activations of some features in some documents: by feature, and those of a window side by side, by position."""
-
-    place: IntArray  # [n] place of the feature among those asked for, ascending
-    window: npt.NDArray[np.integer]  # [n] ids
-    position: npt.NDArray[np.int16]  # [n] 0-based token position in the window
-    value: FloatArray  # [n] raw activation
-
-
-CodeReader = Callable[[IntArray], Iterator[CodePart]]
-"""Takes features (ascending); gives all their activations, every document's in one part."""
-
-
-def code_reader(paths: Sequence[Path]) -> CodeReader:
-    """Reads what `codes.save_codes` wrote."""
-    return partial(_read, paths)
-
-
-def _read(paths: Sequence[Path], features: IntArray) -> Iterator[CodePart]:
-    for path in paths:
-        tensors = map_tensors(path)
-        begins = tensors["offsets"][features]
-        sizes = tensors["offsets"][features + 1] - begins
-        # features in a row stand in a row
-        in_a_row = len(features) and int(features[-1]) - int(features[0]) + 1 == len(features)
-        entries = slice(int(begins[0]), int(begins[-1] + sizes[-1])) if in_a_row else ranges(begins, sizes)
-        place = np.repeat(np.arange(len(features)), sizes)
-        yield CodePart(place, *(tensors[name][entries] for name in ("window", "position", "value")))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ import polars as pl
 import torch
 from scipy import sparse
 
-from labeling.active_windows import ActiveWindows, CodeReader, find_active, firing_sets
+from labeling.active_windows import ActiveWindows, find_active, firing_sets
+from labeling.codes import CodeReader
 from labeling.context_frames import contexts_frame, panel_activity_frame, token_frame
 from labeling.contexts import (
     QUOTAS,

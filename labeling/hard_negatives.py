@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from labeling.codes import ranges
 from labeling.types import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -88,12 +89,6 @@ def first_sets(sets: WindowSets, keys: IntArray, *, silent: BoolArray, wanted: i
         found[np.repeat(short, sizes), sets.column[ranges(begins, sizes)]] = True
         have[short] = np.count_nonzero(found[short] & silent[short], axis=1)
     return found
-
-
-def ranges(begins: IntArray, sizes: IntArray) -> IntArray:
-    """begins[0], begins[0] + 1, ... for `sizes[0]` numbers, then the same for the next."""
-    before = sizes.cumsum() - sizes
-    return np.repeat(begins - before, sizes) + np.arange(int(sizes.sum()))
 
 
 def token_counts(tokens: npt.NDArray[np.int32], n_vocabulary: int) -> sparse.csr_matrix:

@@ -13,7 +13,7 @@ import polars as pl
 
 from flows.stages.sampler_files import codes_file, load_directions, load_state, state_file
 from labeling import evidence
-from labeling.active_windows import CodeReader, code_reader
+from labeling.codes import CodeReader, code_reader
 from labeling.context_tables import Pool, build_tables, firing_windows, panel_table, prepare_pool
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.hard_negatives import NO_SETS, WindowSets

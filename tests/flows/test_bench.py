@@ -110,7 +110,9 @@ def test_the_bench_of_contexts_measures_all_and_mining_beside_the_forward_pass()
     mining, every = (
         rows[f"{name}, CPU"].value for name in ("mining of all hard negatives", "contexts of all 256 features")
     )
-    assert mining is not None and every is not None and mining < every
+    assert mining is not None
+    assert every is not None
+    assert mining < every
 
 
 @pytest.mark.slow

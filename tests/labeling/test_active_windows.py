@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from labeling.active_windows import CodePart, CodeReader, find_active, firing_sets
+from labeling.active_windows import find_active, firing_sets
+from labeling.codes import CodePart, CodeReader
 from labeling.types import IntArray
 
 N_FEATURES, N_WINDOWS, WIDTH = 9, 50, 4

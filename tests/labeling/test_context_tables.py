@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from labeling.active_windows import CodePart
-from labeling.codes import Codes, read_codes, save_codes
+from labeling.codes import CodePart, Codes, read_codes, save_codes
 from labeling.context_tables import (
     ContextTables,
     Pool,
