@@ -126,14 +126,14 @@ def load_windows(frame: pl.DataFrame, *, vocabulary: Sequence[str] | None = None
         split=np.array(frame["split"].to_list(), dtype=np.str_),
         text=tuple(frame["text"].to_list()),
         n_tokens=lengths,
-        tokens=_padded(codes, lengths, width=width, fill=-1),
-        starts=_padded(frame["token_starts"].explode().to_numpy(), lengths, width=width, fill=0),
-        ends=_padded(frame["token_ends"].explode().to_numpy(), lengths, width=width, fill=0),
+        tokens=pad_rows(codes, lengths, width=width, fill=-1),
+        starts=pad_rows(frame["token_starts"].explode().to_numpy(), lengths, width=width, fill=0),
+        ends=pad_rows(frame["token_ends"].explode().to_numpy(), lengths, width=width, fill=0),
         vocabulary=words,
     )
 
 
-def _padded(flat: np.ndarray, lengths: np.ndarray, *, width: int, fill: int) -> np.ndarray:
+def pad_rows(flat: np.ndarray, lengths: np.ndarray, *, width: int, fill: int) -> np.ndarray:
     """Values of rows of different lengths as one [n, width] int32 matrix."""
     padded = np.full((len(lengths), width), fill, dtype=np.int32)
     padded[np.arange(width) < lengths[:, None]] = flat

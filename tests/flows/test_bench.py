@@ -14,6 +14,7 @@ import pytest
 from flows.benches import Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, run_child
 from flows.benches._whole_stage import Stage
+from flows.benches.contexts import ContextsBench
 from flows.benches.demo import cost, quality
 from flows.benches.forward import Forward
 from flows.benches.sampler import MillionBench, SamplerBench
@@ -112,6 +113,19 @@ def test_the_largest_dictionary_is_measured_on_its_own() -> None:
     assert [row.unit for row in rows if row.target] == ["min", "GiB", "bytes"]
     assert all(row.value for row in rows)
     assert rows[1].target == f"<= {30 * rows[0].value / 50_000:g}"  # type: ignore[operator]  # it is a number
+
+
+@pytest.mark.slow
+def test_the_bench_of_contexts_measures_all_and_mining_beside_the_forward_pass() -> None:
+    rows = {row.name: row for row in ContextsBench(tokens=6_000, features=256).measure()}
+    assert [name for name, row in rows.items() if row.target] == ["contexts over forward", "mining over forward"]
+    assert all(row.value is not None and row.value > 0 for row in rows.values())
+    mining, every = (
+        rows[f"{name}, CPU"].value for name in ("mining of all hard negatives", "contexts of all 256 features")
+    )
+    assert mining is not None
+    assert every is not None
+    assert mining < every
 
 
 @pytest.mark.slow

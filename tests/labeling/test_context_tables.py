@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import torch
-from scipy import sparse
 
-from labeling.codes import Codes, read_codes, save_codes
-from labeling.context_tables import ContextTables, build_tables, feature_tables, panel_table, prepare_pool
+from labeling.codes import CodePart, Codes, read_codes, save_codes
+from labeling.context_tables import (
+    ContextTables,
+    Pool,
+    build_tables,
+    feature_tables,
+    firing_windows,
+    panel_table,
+    prepare_pool,
+)
 from labeling.contexts import QUOTAS, STRATUM_CODE, share_out, stratify_silent
 from labeling.feature_table import FeatureTable, describe_features
-from labeling.hard_negatives import contains_top_token, neighbor_fires
+from labeling.hard_negatives import first_sets, window_sets
 from labeling.sampler import SamplerState, Sizes, merge
 from labeling.types import SPLITS, IntArray, Windows
 from tests.labeling.sampler_builders import sorted_events, state_of
@@ -32,18 +41,40 @@ class World:
     state: SamplerState
     table: FeatureTable
 
-    def tables(self, features: IntArray) -> ContextTables:
-        pool = prepare_pool(self.windows, pool_size=10_000, panel_size=100, seed=1)
+    def tables(self, features: IntArray, pool: Pool | None = None) -> ContextTables:
+        pool = pool or self.pool()
         return build_tables(
             self.state,
             self.table,
             pool=pool,
-            codes=self.codes,
+            codes=self.read,
             features=features,
             neighbors=NEIGHBORS[features],
+            fires=firing_windows(self.read, self.table, pool),
             sample_id="s",
             seed=1,
         )
+
+    def pool(self, size: int = 10_000) -> Pool:
+        return prepare_pool(self.parts, pool_size=size, panel_size=100, seed=1)
+
+    def parts(self, cuts: tuple[int, ...] = (0, 300, 640, N_WINDOWS)) -> Iterator[pl.DataFrame]:
+        words = np.array(self.windows.vocabulary)
+        for first, end in pairwise(cuts):
+            yield pl.DataFrame(
+                {
+                    "window_id": self.windows.window[first:end],
+                    "document_id": self.windows.document_id[first:end].tolist(),
+                    "split": self.windows.split[first:end].tolist(),
+                    "tokens": words[self.windows.tokens[first:end]].tolist(),
+                }
+            )
+
+    def read(self, features: IntArray, cut: int = 450) -> Iterator[CodePart]:
+        for here in (self.codes.window < cut, self.codes.window >= cut):
+            codes = self.codes.take(here & np.isin(self.codes.feature, features))
+            place = np.searchsorted(features, codes.feature)
+            yield CodePart(place, codes.window, codes.position.astype(np.int16), codes.value)
 
     @property
     def largest(self) -> np.ndarray:
@@ -139,9 +170,9 @@ def test_no_other_silent_window_holds_the_strongest_token() -> None:
 
 
 def test_only_as_many_top_tokens_count_as_are_needed_for_enough_hard_windows() -> None:
-    incidence = sparse.csc_matrix(np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32))
+    windows_with = window_sets(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 3], np.int32), n_sets=3)
     tokens, silent = np.array([[0, 1, 2], [0, 1, 2]]), np.array([[True] * 4, [False, False, True, True]])
-    found = contains_top_token(incidence, tokens, silent=silent, wanted=2)
+    found = first_sets(windows_with, tokens, silent=silent, wanted=2)
     assert found.tolist() == [[True, True, False, False], [True, True, True, True]]
 
 
@@ -152,8 +183,8 @@ def test_a_neighbor_fires_in_hard_neighbor_windows() -> None:
 
 
 def test_only_as_many_neighbors_count_as_are_needed() -> None:
-    fires = np.array([[True, False, False], [False, True, False], [False, False, True]])
-    found = neighbor_fires(fires, np.array([[0, 1, 2], [2, -1, -1]]), silent=np.ones((2, 3), bool), wanted=2)
+    fires = window_sets(np.arange(3), np.arange(3, dtype=np.int32), n_sets=3)
+    found = first_sets(fires, np.array([[0, 1, 2], [2, -1, -1]]), silent=np.ones((2, 3), bool), wanted=2)
     assert found.tolist() == [[True, True, False], [False, False, True]]
 
 
@@ -214,10 +245,23 @@ def test_cutting_features_into_ranges_changes_nothing() -> None:
     assert pl.concat(parts).equals(contexts())
 
 
+def test_a_pool_smaller_than_the_corpus_still_gives_every_firing_window_its_activations() -> None:
+    w, features = world(), np.arange(N_FEATURES)
+    small = w.tables(features, w.pool(60))
+    firing = pl.col("max_activation") > 0
+    assert small.contexts.filter(firing).equals(contexts().filter(firing))
+    silent = small.contexts.filter(~firing)["window_id"].unique()
+    pool = w.pool(60).windows.window
+    assert silent.is_in(pool.tolist()).all()
+    assert len(pool) == 180
+    assert pl.concat([w.tables(features[:5], w.pool(60)).contexts, w.tables(features[5:], w.pool(60)).contexts]).equals(
+        small.contexts
+    )
+
+
 def test_panel_activity_names_every_panel_window_that_is_not_plain_random() -> None:
     w = world()
-    pool = prepare_pool(w.windows, pool_size=10_000, panel_size=100, seed=1)
-    panel = panel_table(pool, "s")["window_id"].to_numpy()
+    panel = panel_table(w.pool(), "s")["window_id"].to_numpy()
     active = w.tables(np.arange(N_FEATURES)).panel_activity
     assert (w.windows.split[panel] == "score").all()
     assert len(set(panel.tolist())) == 100
