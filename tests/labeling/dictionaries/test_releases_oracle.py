@@ -46,8 +46,10 @@ for number, (loader, repository, folder, overrides, factor) in enumerate(json.lo
     sae = SAE.from_pretrained(repository, folder, converter=converter)
     if factor != 1:
         sae.fold_activation_norm_scaling_factor(factor)
-    codes = sae.encode(x)
-    save_file({"codes": codes.detach(), "rebuilt": sae.decode(codes).detach()}, f"{number}.safetensors")
+    heads = 2 if sae.cfg.metadata.hook_name.endswith("hook_z") else 1  # of attention, whose outputs SAELens joins itself
+    codes = sae.encode(x.view(len(x), heads, -1) if heads > 1 else x)
+    rebuilt = sae.decode(codes).view(x.shape)
+    save_file({"codes": codes.detach(), "rebuilt": rebuilt.detach().contiguous()}, f"{number}.safetensors")
     print(json.dumps([sae.cfg.metadata.model_name, sae.cfg.metadata.hook_name]))
 """
 
