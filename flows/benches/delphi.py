@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING
 
 from flows.benches import BenchOptions, Row, at_most, plain
 from flows.benches._processes import Finished, run_child
-from labeling.errors import FeatlasError
+from labeling.errors import FeatlasError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
     from flows.shards import Job, Result
+    from labeling.config import Config
     from labeling.types import JSON
 
 HOOK, WIDTH, ACTIVE, SEQUENCE = "layers.2", 256, 32, 256
@@ -40,7 +42,7 @@ BATCH_SEQUENCES = 32
 """delphi's default. It leaves out what does not fill a batch."""
 OURS = "import sys; from flows.benches.delphi import sample_here; sample_here(sys.argv[1])"
 THEIRS = Path(__file__).with_name("_delphi_side.py")
-INSTALLED = "import delphi.latents"
+FIND = "import importlib.util, sys; sys.exit(importlib.util.find_spec('delphi') is None)"
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class DelphiBench:
     sizes: tuple[Size, ...] = SIZES
 
     def measure(self) -> list[Row]:
-        if run_child([self.python, "-c", INSTALLED], environment=_one_thread()).exit_code:
-            return [plain(f"eai-delphi can't be imported by {self.python}: nothing to compare with", None, "")]
+        if run_child([self.python, "-c", FIND]).exit_code:
+            return [plain(f"eai-delphi is not installed for {self.python}: nothing to compare with", None, "")]
         return [row for size in self.sizes for row in self._compare(size)]
 
     def _compare(self, size: Size) -> list[Row]:
@@ -95,8 +97,13 @@ class DelphiBench:
 
 
 def create(*, options: BenchOptions) -> DelphiBench:
-    """Make the bench. Raise UsageError for options that it does not use."""
+    """Make the bench. Raise UsageError for options that it does not use, and for a Python that is not there."""
     options.only("delphi", "corpus", "python")
+    if options.python is not None and shutil.which(options.python) is None:
+        raise UsageError(
+            f"--python is {options.python}, which can't be run. Give the Python of an environment with eai-delphi, such as "
+            "/tmp/delphi/bin/python."
+        )
     return DelphiBench(options.python or sys.executable, options.corpus)
 
 
@@ -223,7 +230,7 @@ def sample_here(place: str) -> None:
     sys.stdout.write(json.dumps({**said, "tokens": samples[0].corpus.n_tokens}))
 
 
-def _config(folder: Path) -> object:
+def _config(folder: Path) -> Config:
     from labeling.config import Config, CorpusConfig, FeatureSetConfig, demo_config
 
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
