@@ -36,7 +36,9 @@ def check_hook(origin: Origin | None, *, feature_set: str, hook: str, module: to
     except UsageError as error:
         if trained is None or origin is None:
             raise
-        raise UsageError(f"{error} Without `hook` that is {origin.hook!r}, where its dictionary was trained.") from error
+        raise UsageError(
+            f"{error} Without `hook` that is {origin.hook!r}, where its dictionary was trained."
+        ) from error
     if origin is None or origin.hook is None or origin.hook == hook:
         return
     if trained != place:

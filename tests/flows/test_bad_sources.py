@@ -227,5 +227,7 @@ def test_all_layers_of_a_release_are_sampled_in_one_pass(parts: Parts) -> None:
     assert layers.ask("SELECT count(*) FROM samples").item() == 3
     assert len(alone) > 3
     assert together == alone
-    maxima = "SELECT feature, max_activation FROM features AS f JOIN samples USING (sample_id) WHERE feature_set = 'tiny'"
+    maxima = (
+        "SELECT feature, max_activation FROM features AS f JOIN samples USING (sample_id) WHERE feature_set = 'tiny'"
+    )
     assert layers.ask(f"{maxima} ORDER BY feature").equals(one.ask(f"{maxima} ORDER BY feature"))

@@ -126,9 +126,17 @@ def test_gemma_scope_2(tmp_path: Path) -> None:
     ("folder", "model", "hook"),
     [
         ("gemma-scope-2-1b-pt/resid_post/layer_7_width_16k_l0_small", "gemma-3-1b-pt", "model.layers.7"),
-        ("gemma-scope-2-270m-pt/mlp_out/layer_5_width_16k", "gemma-3-270m", "model.layers.5.post_feedforward_layernorm"),
+        (
+            "gemma-scope-2-270m-pt/mlp_out/layer_5_width_16k",
+            "gemma-3-270m",
+            "model.layers.5.post_feedforward_layernorm",
+        ),
         ("gemma-scope-2-4b-it/attn_out/layer_9_width_65k", "gemma-3-4b-it", "model.layers.9.self_attn.o_proj:input"),
-        ("gemma-scope-2-4b-it/transcoder/layer_9_width_65k", "gemma-3-4b-it", "model.layers.9.pre_feedforward_layernorm"),
+        (
+            "gemma-scope-2-4b-it/transcoder/layer_9_width_65k",
+            "gemma-3-4b-it",
+            "model.layers.9.pre_feedforward_layernorm",
+        ),
     ],
 )
 def test_gemma_scope_2_without_a_config_is_known_by_its_path(
@@ -146,7 +154,9 @@ def test_gemma_scopes_dictionaries_of_embeddings_read_them_as_the_model_scales_t
     dictionary = load(str(written(folder, "params.npz", tensors, "W_enc").path))
     root = 2**0.5
     codes = dictionary.encode(X * root)
-    assert codes.dense(4).tolist() == [pytest.approx(row) for row in [[3, 1.5, 3, 0], [0, 0, 0, 0.25], [1.75, 1.25, 1.5, 0]]]
+    assert codes.dense(4).tolist() == [
+        pytest.approx(row) for row in [[3, 1.5, 3, 0], [0, 0, 0, 0.25], [1.75, 1.25, 1.5, 0]]
+    ]
     assert dictionary.decode(codes)[0].tolist() == pytest.approx([10 * root, 1.5 * root])
     assert dictionary.origin == Origin("google/gemma-2-2b", "embed_tokens", prepend_bos=True, context_size=1024)
 
