@@ -89,9 +89,13 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
 
 
 def _run_all(session: Session, stages: Sequence[Stage], times: StageTimes) -> None:
+    from flows.sources import close_sources
     from flows.stages.sample import sample_all
 
-    samples = times.measure("sample", lambda: sample_all(session))
+    try:
+        samples = times.measure("sample", lambda: sample_all(session))
+    finally:
+        close_sources()  # when it failed too: a process that goes on must not read files that are mended from memory
     if "label" in stages:
         from flows.stages.label import label_all
 
