@@ -100,7 +100,7 @@ def prepare_pool(parts: Parts, *, pool_size: int, panel_size: int, seed: int) ->
     for s, split in enumerate(SPLITS):
         row = windows.of_split(s)
         held = counts[row].tocoo()
-        with_token = window_sets(held.col, held.row.astype(np.int64), n_sets=n_vocabulary)
+        with_token = window_sets(held.col, held.row, n_sets=n_vocabulary)
         splits[split] = PoolSplit(row, with_token, terms[row].astype(np.float64))
     score = windows.window[splits["score"].row]
     panel = score[choose_panel(score, size=min(panel_size, pool_size), seed=seed)]
