@@ -8,6 +8,7 @@ length are pruned. Deterministic; asks no model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -33,8 +34,9 @@ MAX_CHILDREN = 8
 """Longer n-grams directly below one."""
 MIN_OCCURRENCES = 2
 """Occurrences of an n-gram in the split below which nothing is said of it."""
-PRICE = 3.0
-"""What a node costs, in units of log likelihood: about the logarithm of how many tokens it was chosen from."""
+PRICE = 1.0
+"""What a node costs in units of log likelihood, besides the logarithm of how many it was chosen from: of many tokens the
+best one says something by chance (minimum description length)."""
 MIN_RATE = 1e-5
 RATE_PRIOR = 1.0
 """Occurrences that the rate of the shorter n-gram counts as."""
@@ -134,7 +136,7 @@ class _Growth:
             inside = self.text.flat[places + split.distance] == split.token
             rate = shrunk(fires.sum(), len(places), prior)
             child = self.grow(token, places[inside], float(rate), (*asks, (split.distance, split.token)))
-            worth = child.worth + split.gain - PRICE
+            worth = child.worth + split.gain
             if worth <= 0:
                 break
             children.append(replace(child, worth=worth))
@@ -163,7 +165,8 @@ class _Growth:
         gain = log_likelihood(fired, counts[often], rate) + log_likelihood(f - fired, n - counts[often], rate) - before
         best = int(gain.argmax())
         distance, token = divmod(int(often[best]), size + 1)
-        return Split(free[distance], token - 1, float(gain[best]) * self.drawn_share)
+        price = PRICE + math.log(len(often))
+        return Split(free[distance], token - 1, float(gain[best]) * self.drawn_share - price)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Split:
     distance: int
     token: int
     gain: float
-    """Log likelihood."""
+    """Log likelihood, less the price of the split."""
 
 
 def shrunk(fires: npt.ArrayLike, n: npt.ArrayLike, prior: float) -> FloatVector:
