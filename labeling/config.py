@@ -94,6 +94,8 @@ class LabelConfig:
     explainer: tuple[str, ...] = _key("who writes labels: one name or a list", ("token_pattern",))
     model: str | None = _key('"provider/model", for explainers that ask one', hint="anthropic/MODEL")
     prompt: str | None = _key("file with your own prompt", hint="my_prompt.md")
+    labels: str | None = _key("file or folder of labels made elsewhere, for the explainer import", hint="labels.csv")
+    samples: int = _key("labels that best_of_k writes for each feature, to keep the best", 5, at_least=2, at_most=50)
     features: Selection = field(default=EVERYTHING, metadata=_SELECTION)
     repeats: int = _key("labels written for each feature and explainer", 1, at_least=1)
 

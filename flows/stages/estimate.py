@@ -8,8 +8,10 @@ answers of the same model were billed. It needs no key and connects to nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -19,17 +21,19 @@ from evals.scorers import Scorer
 from flows.budgets import prices
 from flows.session import Session
 from flows.stages.billed import Billed, billed_before
+from flows.stages.explainer_choice import ExplainerChoice, choose_explainers, make_explainer
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer
-from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
+from flows.stages.label import explanation_id, features_to_label, gather_evidence, gather_trials, repeats_of
 from flows.stages.labels_to_judge import assigned_controls
+from flows.stages.rehearsal import Answers, nothing_known, rehearse
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from flows.stages.split_windows import split_windows
 from labeling import evidence
-from labeling.explainers import Explainer
+from labeling.explainers import AnyExplainer, SteppedExplainer, steps_of
 from labeling.feature_evidence import read_contexts
 from labeling.ledger import Ledger, request_key
-from labeling.types import Completion, FeatureInfo, LLMRequest
+from labeling.types import Completion, FeatureInfo, LLMRequest, LLMResult
 
 FEATURES_RENDERED = 20
 TYPICAL_LABEL = "x" * 60
@@ -52,7 +56,7 @@ class Estimate:
     """What one explainer or scorer would ask about one feature set."""
 
     stage: str
-    """`label` or `score`."""
+    """`label`, `score`, or `select`: what the judge of an explainer that chooses is asked."""
     feature_set: str
     name: str
     """Explainer, or scorer with the explainer whose labels it judges."""
@@ -82,10 +86,10 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
     """One entry for each explainer and scorer that asks a language model, and each feature set."""
     found: list[Estimate] = []
     for sample in samples:
-        for name in session.config.label.explainer:
-            explainer = make_explainer(choose_explainer(session, name))
+        for choice in choose_explainers(session):
+            explainer = make_explainer(choice)
             if "label" in stages and explainer.model is not None:
-                found.append(_labels(session, sample, explainer, explainer.model))
+                found += _labels(session, sample, choice, explainer)
             for scorer in _asking_scorers(session) if "score" in stages else []:
                 found.append(_scores(session, sample, explainer, scorer))
     return found
@@ -97,17 +101,49 @@ def _asking_scorers(session: Session) -> list[Scorer]:
     return [scorer for scorer in scorers if scorer.model is not None]
 
 
-def _labels(session: Session, sample: Sample, explainer: Explainer, model: str) -> Estimate:
-    wanted = features_to_label(session, sample, explainer, repeat=0)
+def _labels(session: Session, sample: Sample, choice: ExplainerChoice, explainer: AnyExplainer) -> list[Estimate]:
+    """What is asked for labels, and of the judge by which they are chosen."""
+    wanted, root = features_to_label(session, sample, explainer, repeat=0), session.workspace.root
+    times = repeats_of(choice, session.config)
 
-    def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
-        gathered = gather_evidence(session.workspace.root, sample.sample_id, sample.corpus.corpus_id, features)
-        return [_Asking(explainer.requests(item), session.config.label.repeats) for item in gathered]
+    def render(features: Sequence[FeatureInfo], purpose: str) -> list[_Asking]:
+        items = gather_evidence(root, sample.sample_id, sample.corpus.corpus_id, features)
+        stepped = isinstance(explainer, SteppedExplainer)
+        trials = gather_trials(root, sample.sample_id, sample.corpus.corpus_id, items) if stepped else {}
+        asked = []
+        with _answers_at_hand(session) as answers:
+            for item in items:
+                rounds = rehearse(steps_of(explainer, item, trials.get(item.feature.feature)), answers)
+                asked.append(_Asking([r for some in rounds for r in some if r.purpose == purpose], times))
+        return asked
 
-    return _extrapolate(session, sample, wanted, render, stage="label", name=explainer.name, model=model)
+    def of(purpose: str, name: str, model: str | None) -> Estimate:
+        chosen = partial(render, purpose=purpose)
+        return _extrapolate(session, sample, wanted, chosen, stage=purpose, name=name, model=model or "")
+
+    found = [of("label", explainer.name, explainer.model)]
+    if choice.judge is not None:
+        found.append(of("select", f"{choice.judge.name} for {explainer.name}", choice.judge.model))
+    return found
 
 
-def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scorer) -> Estimate:
+@contextmanager
+def _answers_at_hand(session: Session) -> Iterator[Answers]:
+    """Looks up what the ledger has answered."""
+    if not session.workspace.ledger.exists():
+        yield nothing_known
+        return
+    with Ledger(session.workspace.ledger) as ledger:
+
+        def find(requests: Sequence[LLMRequest]) -> list[LLMResult | None]:
+            keys = [request_key(request) for request in requests]
+            known = ledger.answers(keys)
+            return [known.get(key) for key in keys]
+
+        yield find
+
+
+def _scores(session: Session, sample: Sample, explainer: AnyExplainer, scorer: Scorer) -> Estimate:
     selected = select_features(session, sample, session.config.score.features)
     wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
     stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")

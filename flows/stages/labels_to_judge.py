@@ -11,8 +11,9 @@ import polars as pl
 from evals.controls import Assignment, assign_controls
 from flows.session import Session
 from flows.stages.choose_contexts import decoder_neighbors
+from flows.stages.explainer_choice import ExplainerChoice, make_explainer
 from flows.stages.judge import ScorerChoice
-from flows.stages.label import ExplainerChoice, explanation_id, make_explainer
+from flows.stages.label import explanation_id
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from labeling.identity import identify

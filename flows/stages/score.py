@@ -16,9 +16,9 @@ from evals.scorers import Scorer
 from flows.budgets import prices
 from flows.llm import llm_settings, shards_at_once
 from flows.session import Session
+from flows.stages.explainer_choice import author_named, choose_explainers
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
-from flows.stages.label import choose_explainer, make_explainer
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
 from flows.stages.score_part import ScorePart, judgments_of, score_part
@@ -42,13 +42,12 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
         scorer = make_scorer(judge)  # a wrong name or model stops here
-        for explainer in config.label.explainer:
-            choice = choose_explainer(session, explainer)
+        for choice in choose_explainers(session):
             for sample in samples:
                 judging = Judging(
                     sample=sample,
                     explainer=choice,
-                    explainer_model=make_explainer(choice).model,
+                    explainer_model=author_named(choice),
                     scorer=judge,
                     judge_model=scorer.model,
                     priority=priority,

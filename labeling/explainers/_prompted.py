@@ -20,7 +20,7 @@ from labeling.prompts import (
     unreadable,
     unreadable_text,
 )
-from labeling.types import JSON, CompletionFailure, Evidence, IntArray, Label, LLMResult, NoLabel
+from labeling.types import JSON, CompletionFailure, Evidence, IntArray, Label, LLMResult, NoLabel, Trial
 
 MAX_OUTPUT_TOKENS = 1000
 """Far above the 80 or so that an answer takes, so that models that think first can finish."""
@@ -76,10 +76,10 @@ class Draw:
         return sorted(chosen, key=lambda i: self.ids[i])
 
 
-def draw_for(explainer: str, evidence: Evidence, **more: JSON) -> Draw:
-    """The draw of an explainer: another one for each feature, and for whatever else is named."""
-    info = evidence.feature
-    return Draw(evidence, int(identify(explainer, sample=info.sample_id, feature=info.feature, **more), 16))
+def draw_for(explainer: str, evidence: Evidence, *, number: int | None = None) -> Draw:
+    """The draw of an explainer: another one for each feature, and for each number where several are needed."""
+    info, numbered = evidence.feature, {} if number is None else {"draw": number}
+    return Draw(evidence, int(identify(explainer, sample=info.sample_id, feature=info.feature, **numbered), 16))
 
 
 def window_ids(evidence: Evidence) -> IntArray:
@@ -100,7 +100,7 @@ def deal(piles: Sequence[Sequence[int]], n: int, ids: IntArray, shown: set[int])
     return dealt
 
 
-def firing_lines(evidence: Evidence, chosen: Sequence[int]) -> list[str]:
+def firing_lines(evidence: Evidence | Trial, chosen: Sequence[int]) -> list[str]:
     """One line a context: level 1-10, then the text with its active tokens marked."""
     contexts, windows, lines = evidence.contexts, evidence.windows, []
     for i in chosen:
@@ -110,7 +110,7 @@ def firing_lines(evidence: Evidence, chosen: Sequence[int]) -> list[str]:
     return lines
 
 
-def silent_lines(evidence: Evidence, chosen: Sequence[int]) -> list[str]:
+def silent_lines(evidence: Evidence | Trial, chosen: Sequence[int]) -> list[str]:
     """One line a context: its text without marks."""
     texts = evidence.windows.text
     return [quote_marked(texts[int(evidence.contexts.row[i])], ()) for i in chosen] or ["none at hand"]

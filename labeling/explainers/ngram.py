@@ -76,8 +76,8 @@ class Ngram:
         return Label(text=phrase(pattern.rules, evidence, firing), pattern=pattern.as_json())
 
 
-def create(*, model: str | None = None, prompt: str | None = None) -> Ngram:  # noqa: ARG001
-    """Make the explainer. It needs neither model nor prompt."""
+def create() -> Ngram:
+    """Make the explainer. It needs no settings."""
     return Ngram()
 
 

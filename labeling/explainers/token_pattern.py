@@ -72,8 +72,8 @@ class TokenPattern:
         return Label(text=phrase(pattern, evidence, firing), pattern=pattern.as_json())
 
 
-def create(*, model: str | None = None, prompt: str | None = None) -> TokenPattern:  # noqa: ARG001
-    """Make the explainer. It needs neither model nor prompt."""
+def create() -> TokenPattern:
+    """Make the explainer. It needs no settings."""
     return TokenPattern()
 
 

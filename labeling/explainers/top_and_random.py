@@ -108,12 +108,15 @@ class TopAndRandom:
         """Reasons: `no_evidence`, and those of `label_from`."""
         return label_from(results[0]) if results else NoLabel("no_evidence")
 
-    def choose(self, draw: Draw) -> tuple[list[int], list[int]]:
-        """Choose firing contexts, strongest first, and silent ones. The order of the contexts makes no difference."""
+    def choose(self, draw: Draw, *, resample: bool = False) -> tuple[list[int], list[int]]:
+        """Choose firing contexts, strongest first, and silent ones. The order of the contexts makes no difference.
+
+        With `resample` the windows of the stratum `top` are drawn at random; else its strongest are taken.
+        """
         top, *piles = draw.shuffled("top", *QUANTILES, "random", *HARD)
         spread, silent = piles[: len(QUANTILES)], piles[len(QUANTILES) :]
         shown: set[int] = set()
-        firing = deal([draw.strongest_first(top)], self.top, draw.ids, shown)
+        firing = deal([top if resample else draw.strongest_first(top)], self.top, draw.ids, shown)
         firing += deal(spread, self.spread, draw.ids, shown)
         return draw.strongest_first(firing), draw.by_id(deal(silent, self.silent, draw.ids, shown))
 
