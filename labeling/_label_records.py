@@ -94,7 +94,7 @@ def _read_csv(path: Path) -> Iterator[Entry]:
     text = path.read_bytes().decode("utf-8-sig", errors="replace")  # a replaced character shows that bytes were no text
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     while True:
-        place = f"{path.name}, line {rows.line_num + 1}"
+        place = f"{path.name}, line {max(rows.line_num, 1) + 1}"  # the first line names the columns
         try:
             row = next(rows)
         except StopIteration:

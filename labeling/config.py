@@ -152,6 +152,8 @@ class Config:
     """Where `llm.base_url` was given, in words; for people, and no part of what was asked for."""
     kept: tuple[str, ...] = field(default=(), compare=False)
     """`key = value` of limits and modes that come from the workspace's last run; for people, too."""
+    left_over: tuple[str, ...] = field(default=(), compare=False)
+    """Keys of [label] that were given for the explainers of the workspace's last run, not for those of this one."""
 
     def as_json(self) -> dict[str, JSON]:
         """All resolved values, sections as in the file; `json.dumps` takes it."""
@@ -269,6 +271,7 @@ def _resolve(
         features=_feature_sets(table.get("features"), origin, layers["features"]),
         base_url_from=places.of("llm.base_url"),
         kept=_kept(table.get("llm", {}), places),
+        left_over=tuple(key for key in ("prompt", "labels") if places.of(f"label.{key}") == LAST_RUN),
         **sections,
     )
     _cross_check(config, places)

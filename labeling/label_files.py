@@ -142,7 +142,7 @@ def _read(path: Path, signature: tuple[object, ...]) -> LabelFile:  # noqa: ARG0
     if not kept:
         first = f" First, {left_out[0].place}: {left_out[0].problem}, {left_out[0].seen}." if left_out else ""
         raise FeatlasError(
-            f"{path} has no label that can be taken ({len(left_out):,} entries).{first} A label needs a feature number "
+            f"{path} has no label that can be taken (of {len(left_out):,}).{first} A label needs a feature number "
             f"({', '.join(FEATURE_KEYS[:3])}) and a text ({', '.join(TEXT_KEYS)})."
         )
     return LabelFile(tuple(kept), (*left_out, *doubled))

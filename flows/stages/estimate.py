@@ -91,7 +91,8 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
             if "label" in stages and explainer.model is not None:
                 found += _labels(session, sample, choice, explainer)
             for scorer in _asking_scorers(session) if "score" in stages else []:
-                found.append(_scores(session, sample, explainer, scorer))
+                further = repeats_of(choice, session.config) - 1
+                found.append(_scores(session, sample, explainer, scorer, further_labels=further))
     return found
 
 
@@ -143,13 +144,15 @@ def _answers_at_hand(session: Session) -> Iterator[Answers]:
         yield find
 
 
-def _scores(session: Session, sample: Sample, explainer: AnyExplainer, scorer: Scorer) -> Estimate:
+def _scores(
+    session: Session, sample: Sample, explainer: AnyExplainer, scorer: Scorer, *, further_labels: int
+) -> Estimate:
     selected = select_features(session, sample, session.config.score.features)
     wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
     stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
     labels = stored.filter(pl.col("explanation_id").is_in(wanted))
     texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
-    times = _labels_judged(session, sample, selected)
+    times = {f: n + further_labels for f, n in _labels_judged(session, sample, selected).items()}
 
     def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
         windows = split_windows(session.workspace.root, sample.corpus.corpus_id, "score")

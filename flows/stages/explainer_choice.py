@@ -49,18 +49,21 @@ def choose_explainers(session: Session) -> list[ExplainerChoice]:
     found = [choice for name in config.explainer for choice in _choices(session.config, name)]
     for choice in found:
         make_explainer(choice)
-    if config.prompt is not None and not any("prompt" in taken_by(name) for name in config.explainer):
-        takers = [name for name in registry.names(explainers) if "prompt" in taken_by(name)]
-        raise UsageError(
-            f"[label] prompt is {config.prompt!r}, but {', '.join(config.explainer)} asks with no prompt. Remove `prompt`, "
-            f"or add an explainer that takes one: {', '.join(takers)}."
-        )
-    if config.labels is not None and not any("labels" in taken_by(name) for name in config.explainer):
-        raise UsageError(
-            f"[label] labels is {config.labels!r}, but {', '.join(config.explainer)} reads no labels. Add the explainer "
-            "'import', or remove `labels`."
-        )
+    _check_taken(session.config, "prompt", config.prompt)
+    _check_taken(session.config, "labels", config.labels)
     return found
+
+
+def _check_taken(config: Config, key: str, value: str | None) -> None:
+    """Raise UsageError for a setting that none of the explainers takes, unless it is left over from the last run."""
+    named = config.label.explainer
+    if value is None or key in config.left_over or any(key in taken_by(name) for name in named):
+        return
+    takers = [name for name in registry.names(explainers) if key in taken_by(name)]
+    raise UsageError(
+        f"[label] {key} is {value!r}, but the explainers {', '.join(named)} take none. Remove `{key}`, or add an explainer "
+        f"that does: {', '.join(takers)}."
+    )
 
 
 def _choices(config: Config, name: str) -> list[ExplainerChoice]:
