@@ -16,14 +16,17 @@ from evals.scorers import Scorer
 from labeling.identity import identify
 from labeling.types import (
     JSON,
+    QUANTILES,
     STRATA,
     TAU_SHARE,
+    Contexts,
     FloatArray,
     IntArray,
     JudgeTask,
     Label,
     LLMRequest,
     LLMResult,
+    Stratum,
     Trial,
     Verdict,
 )
@@ -78,6 +81,7 @@ def _task(label: Label, trial: Trial) -> JudgeTask:
 
 def _items(trial: Trial, probability: FloatArray) -> Items:
     contexts, info = trial.contexts, trial.feature
+    firing, total = _windows_in(contexts, QUANTILES), _windows_in(contexts, STRATA)
     codes = {stratum: code for code, stratum in enumerate(STRATA)}
     return pack(
         np.zeros(len(contexts), dtype=np.int64),
@@ -89,10 +93,17 @@ def _items(trial: Trial, probability: FloatArray) -> Items:
         panel=np.zeros(len(contexts), dtype=np.bool_),
         tau=np.array([info.tau]),
         tau25=np.array([info.tau]),
-        firing_windows=np.array([info.firing_windows["select"]]),
-        firing_windows25=np.array([info.firing_windows["select"]]),
-        n_windows=np.array([info.firing_windows["select"] + info.silent_windows["select"]]),
+        firing_windows=np.array([firing]),
+        firing_windows25=np.array([firing]),
+        n_windows=np.array([total]),
     )
+
+
+def _windows_in(contexts: Contexts, strata: Sequence[Stratum]) -> int:
+    """Windows in those of the strata that the contexts are of. A part of a trial may lack one: labels are compared on what
+    is there, all of them on the same."""
+    seen = {s: int(n) for s, n in zip(contexts.stratum.tolist(), contexts.population, strict=True) if s in strata}
+    return sum(seen.values())
 
 
 def _document_codes(trial: Trial) -> IntArray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +29,21 @@ from labeling.explainers._prompted import (
 from labeling.explainers.best_of_k import FORMAT, SCHEMA, best_of, judged
 from labeling.explainers.top_and_random import INSTRUCTIONS, TopAndRandom, user_prompt
 from labeling.prompts import MARK_SHARE, prompt_version, quote, strict_object
-from labeling.types import JSON, Candidate, Evidence, IntArray, Label, LLMRequest, LLMResult, NoLabel, Trial, Verdict
+from labeling.types import (
+    HARD,
+    JSON,
+    QUANTILES,
+    Candidate,
+    Contexts,
+    Evidence,
+    IntArray,
+    Label,
+    LLMRequest,
+    LLMResult,
+    NoLabel,
+    Trial,
+    Verdict,
+)
 
 REVISE = """\
 You are given a label that was written before, and excerpts where it led a reader to a wrong prediction. Missed: the \
@@ -167,11 +180,27 @@ class Revise:
 
 
 def halves(trial: Trial) -> tuple[Trial, Trial]:
-    """The contexts of a trial in two parts, by document: no document is in both."""
-    documents = trial.windows.document_id[trial.contexts.row]
-    second = np.array([blake2b(str(name).encode(), digest_size=1).digest()[0] % 2 == 1 for name in documents], np.bool_)
-    first, other = (replace(trial, contexts=trial.contexts.take(half)) for half in (~second, second))
+    """The contexts of a trial in two parts: no document is in both, and each has its share of every kind, where it can.
+
+    Documents are dealt one by one, those with most contexts first, to the part that is left more even by it.
+    """
+    contexts = trial.contexts
+    documents, number = np.unique(trial.windows.document_id[contexts.row], return_inverse=True)
+    counts = np.stack([np.bincount(number[side], minlength=len(documents)) for side in _sides(contexts)], 1)
+    ahead, second = (
+        np.zeros(counts.shape[1]),
+        np.zeros(len(documents), dtype=np.bool_),
+    )  # ahead: the first part's surplus
+    for document in np.lexsort((documents, -counts.sum(1))):
+        second[document] = np.abs(ahead - counts[document]).sum() < np.abs(ahead + counts[document]).sum()
+        ahead += np.where(second[document], -counts[document], counts[document])
+    first, other = (replace(trial, contexts=contexts.take(part)) for part in (~second[number], second[number]))
     return first, other
+
+
+def _sides(contexts: Contexts) -> list[npt.NDArray[np.bool_]]:
+    """Masks of what the headline compares: firing, hard and random contexts."""
+    return [np.isin(contexts.stratum, kinds) for kinds in (QUANTILES, HARD, ("random",))]
 
 
 def _mistakes_text(label: Label, mistakes: Mistakes, trial: Trial) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,13 +15,16 @@ from labeling.ledger import Ledger
 from labeling.workspace import Workspace
 from tests.flows.mini import MODEL, Mini, Ran, featlas, judge
 
+KEY = "sk-loopback-4f9a8b7c6d5e"
 N_FEATURES = 2
 STEPPED = ("best_of_k", "revise")
+ASKING = ("contrastive", "token_activation_pairs", *STEPPED)
+Labeled = tuple[Mini, Ran, LoopbackProvider]
 
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-loopback-4f9a8b7c6d5e")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
 @pytest.fixture
@@ -30,11 +33,13 @@ def own(mini: Mini, tmp_path: Path) -> Mini:
     return mini.copy(tmp_path)
 
 
-def ask(mini: Mini, provider: LoopbackProvider, explainer: str, *arguments: object, command: str = "run") -> Ran:
+def ask(
+    mini: Mini, provider: LoopbackProvider, explainers: Sequence[str], *arguments: object, command: str = "label"
+) -> Ran:
     return mini.featlas(
         command,
         "--explainer",
-        explainer,
+        ",".join(explainers),
         "--scorer",
         "detection",
         "--model",
@@ -47,76 +52,54 @@ def ask(mini: Mini, provider: LoopbackProvider, explainer: str, *arguments: obje
     )
 
 
-def varied(asked: Asked) -> str:
-    """Answers that follow from the question: no two labels alike, grades all over."""
-    return judge(asked)
+@pytest.fixture(scope="module")
+def labeled(mini: Mini, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labeled]:
+    """A workspace that every explainer that asks has labeled, twice where it asks once, with all labels scored."""
+    copied = mini.copy(tmp_path_factory.mktemp("labeled"))
+    with pytest.MonkeyPatch.context() as patch, LoopbackProvider(judge) as provider:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        yield copied, ask(copied, provider, ASKING, "--set", "score.controls=false", "--json", command="run"), provider
 
 
-@pytest.fixture
-def provider() -> Iterator[LoopbackProvider]:
-    with LoopbackProvider(varied) as running:
-        yield running
-
-
-@pytest.mark.slow
-def test_several_offline_explainers_are_scored_side_by_side(own: Mini) -> None:
-    ran = own.featlas("run", "--explainer", "token_pattern,ngram", "--scorer", "pattern", "--json")
+def test_every_explainer_that_asks_ends_well_and_its_labels_are_scored(labeled: Labeled) -> None:
+    mini, ran, _ = labeled
     assert ran.code == 0, ran.err
-    rows = own.ask(
-        "SELECT explainer, count(*) AS n FROM scoreboard WHERE scorer = 'pattern' AND metric = 'headline' "
-        "AND control IS NULL AND tau = 0.01 GROUP BY ALL ORDER BY ALL"
+    rows = mini.ask(
+        "SELECT explainer, count(*) FILTER (state = 'labeled') AS labels, count(s.value) AS scored "
+        "FROM explanations AS e LEFT JOIN scores AS s ON s.explanation_id = e.explanation_id AND s.metric = 'headline' "
+        "AND s.tau = 0.01 AND s.control IS NULL GROUP BY ALL ORDER BY ALL"
     )
-    assert rows["explainer"].to_list() == ["ngram", "token_pattern"]
-    both = own.ask("SELECT feature, count(DISTINCT explainer) AS n FROM explanations GROUP BY ALL")
-    assert set(both["n"]) == {2}
+    assert rows.filter(pl.col("explainer").is_in(ASKING)).rows() == [
+        (name, 2 * N_FEATURES, 2 * N_FEATURES)
+        for name in sorted(ASKING)  # the control set gets as many
+    ]
 
 
-@pytest.mark.parametrize("explainer", ["contrastive", "token_activation_pairs", *STEPPED])
-@pytest.mark.slow
-def test_an_explainer_that_asks_ends_well_and_its_labels_are_scored(
-    own: Mini, provider: LoopbackProvider, explainer: str
-) -> None:
-    ran = ask(own, provider, explainer, "--set", "score.controls=false")
-    assert ran.code == 0, ran.err
-    rows = own.ask(f"SELECT * FROM explanations WHERE explainer = '{explainer}'")
-    assert len(rows) == 2 * N_FEATURES  # the control set gets as many
-    assert set(rows["state"]) == {"labeled"}
-    scored = own.ask(
-        f"SELECT count(*) FROM scores WHERE explainer = '{explainer}' AND metric = 'headline' AND value IS NOT NULL"
+def test_every_request_of_every_round_is_traced_counted_and_of_its_purpose(labeled: Labeled) -> None:
+    mini, _, _ = labeled
+    rows = mini.ask(
+        "SELECT e.explainer, e.explanation_id, len(e.request_keys) AS n, e.cost_usd, e.input_tokens, "
+        "count(r.request_key) AS found, count(*) FILTER (r.purpose = 'label') AS labels, "
+        "count(*) FILTER (r.purpose = 'select') AS judged, sum(r.cost_usd) AS cost, sum(r.input_tokens) AS tokens "
+        "FROM explanations AS e, unnest(e.request_keys) AS k(key) JOIN llm_requests AS r ON r.request_key = k.key "
+        "GROUP BY ALL"
     )
-    assert scored.item() >= 2 * N_FEATURES
-    sent = len(provider.asked)
-    assert ask(own, provider, explainer, "--set", "score.controls=false").code == 0
-    assert len(provider.asked) == sent
-
-
-@pytest.mark.parametrize("explainer", STEPPED)
-def test_every_request_of_every_round_is_traced_counted_and_of_its_purpose(
-    own: Mini, provider: LoopbackProvider, explainer: str
-) -> None:
-    ran = ask(own, provider, explainer, "--json", command="label")
-    assert ran.code == 0, ran.err
-    rows = own.ask(
-        "SELECT e.explanation_id, len(e.request_keys) AS n, e.cost_usd, e.input_tokens, count(r.request_key) AS found, "
-        "count(*) FILTER (r.purpose = 'label') AS labels, count(*) FILTER (r.purpose = 'select') AS judged, "
-        "sum(r.cost_usd) AS cost, sum(r.input_tokens) AS tokens FROM explanations AS e, unnest(e.request_keys) AS k(key) "
-        f"JOIN llm_requests AS r ON r.request_key = k.key WHERE explainer = '{explainer}' GROUP BY ALL"
-    )
-    assert len(rows) == 2 * N_FEATURES
+    labels = {"contrastive": 1, "token_activation_pairs": 1, "best_of_k": 5, "revise": 2}
+    assert len(rows) == len(ASKING) * 2 * N_FEATURES
     for row in rows.iter_rows(named=True):
         assert row["n"] == row["found"] == row["labels"] + row["judged"]
-        assert row["labels"] == (5 if explainer == "best_of_k" else 2)
-        assert row["judged"] > 0
+        assert row["labels"] == labels[row["explainer"]]
+        assert (row["judged"] > 0) == (row["explainer"] in STEPPED)
         assert (row["cost_usd"], row["input_tokens"]) == (pytest.approx(row["cost"]), row["tokens"])
-    assert rows["n"].sum() == provider.counts()["requests"] == json.loads(ran.out)["llm"]["requests"]
+    asked = mini.ask("SELECT count(*) FROM llm_requests WHERE purpose <> 'score'").item()
+    assert rows["n"].sum() == asked
 
 
-@pytest.mark.parametrize("explainer", STEPPED)
-def test_labels_are_tried_on_select_and_never_on_score(own: Mini, provider: LoopbackProvider, explainer: str) -> None:
-    assert ask(own, provider, explainer, command="label").code == 0
-    texts = own.ask("SELECT DISTINCT text, split FROM windows")
+def test_labels_are_tried_on_select_and_never_on_score(labeled: Labeled) -> None:
+    mini, _, _ = labeled
+    texts = mini.ask("SELECT DISTINCT text, split FROM windows")
     by_split = {split: set(texts.filter(pl.col("split") == split)["text"]) for split in ("explain", "select", "score")}
-    with Ledger(Workspace(own.workspace).ledger) as ledger:
+    with Ledger(Workspace(mini.workspace).ledger) as ledger:
         requests = [ledger.request(key) for key in ledger.export()["request_key"].to_list()]
     judged = [excerpt for r in requests if r.purpose == "select" for excerpt in excerpts(r.user)]
     shown = [excerpt for r in requests if r.purpose == "label" for excerpt in excerpts(r.user)]
@@ -131,122 +114,65 @@ def excerpts(prompt: str) -> list[str]:
     return [json.loads(text.replace("<<", "").replace(">>", "")) for text in quoted]
 
 
-@pytest.mark.slow
-def test_the_gap_between_the_score_a_label_was_chosen_by_and_the_reported_one_is_told(
-    own: Mini, provider: LoopbackProvider
-) -> None:
-    assert ask(own, provider, "best_of_k", "--set", "score.controls=false").code == 0
-    rows = own.ask("SELECT select_score, score, gap FROM select_gaps WHERE scorer = 'detection'")
-    assert len(rows) == 2 * N_FEATURES
-    for row in rows.drop_nulls().iter_rows(named=True):
+def test_the_gap_between_the_score_a_label_was_chosen_by_and_the_reported_one_is_told(labeled: Labeled) -> None:
+    mini, _, _ = labeled
+    rows = mini.ask("SELECT explainer, select_score, score, gap FROM select_gaps WHERE scorer = 'detection'")
+    assert len(rows) == len(STEPPED) * 2 * N_FEATURES
+    for row in rows.iter_rows(named=True):
         assert row["gap"] == pytest.approx(row["select_score"] - row["score"])
-    best = own.ask("SELECT select_score, candidates FROM explanations WHERE explainer = 'best_of_k'")
+    best = mini.ask("SELECT select_score, candidates FROM explanations WHERE explainer = 'best_of_k'")
     for chosen, tried in best.iter_rows():
         scores = [one["select_score"] for one in json.loads(tried)]
         assert len(scores) == 5
-        assert chosen == max(score for score in scores if score is not None)
+        assert chosen == max(scores)
 
 
-@pytest.mark.parametrize("explainer", STEPPED)
-@pytest.mark.slow
-def test_steps_go_on_from_run_to_run_when_answers_come_in_batches(
-    own: Mini, tmp_path: Path, provider: LoopbackProvider, explainer: str
-) -> None:
-    (tmp_path / "other").mkdir()
-    at_once = own.copy(tmp_path / "other")
-    assert ask(at_once, provider, explainer, command="label").code == 0
-    asked_at_once = provider.counts()["requests"]
-    with LoopbackProvider(varied, batch_seconds=0.2) as slow:
-        pending = []
-        for _ in range(20):
-            ran = ask(own, slow, explainer, "--mode", "batch", "--no-wait", "--json", command="label")
-            assert ran.code == 0, ran.err
-            pending.append(json.loads(ran.out)["pending"])
-            if not pending[-1]:
-                break
-            assert own.ask(f"SELECT * FROM explanations WHERE explainer = '{explainer}'").is_empty()
-        assert pending[-1] == 0
-        assert slow.counts()["batches"] >= 2
-        assert slow.counts()["answered_twice"] == 0
-        assert slow.counts()["batch_requests"] == asked_at_once
-    same = (
-        f"SELECT feature, sample_id, text, select_score, candidates FROM explanations WHERE explainer = '{explainer}'"
+def test_the_same_run_again_sends_nothing(labeled: Labeled) -> None:
+    mini, _, provider = labeled
+    sent = len(provider.asked)
+    assert ask(mini, provider, ASKING, "--set", "score.controls=false", command="run").code == 0
+    assert len(provider.asked) == sent
+
+
+def test_a_dry_run_counts_all_rounds_and_sends_nothing(labeled: Labeled, own: Mini) -> None:
+    mini, _, provider = labeled
+    sent = len(provider.asked)
+    said = json.loads(ask(own, provider, ASKING, "--dry-run", "--json").out)
+    assert len(provider.asked) == sent
+    estimated: dict[tuple[str, str], float] = {}
+    for one in said["estimates"]:
+        key = (one["name"].rsplit(" ", 1)[-1], one["stage"])
+        estimated[key] = estimated.get(key, 0) + one["requests"]["value"]
+    asked = mini.ask(
+        "SELECT e.explainer, r.purpose, count(*) AS n FROM explanations AS e, unnest(e.request_keys) AS k(key) "
+        "JOIN llm_requests AS r ON r.request_key = k.key GROUP BY ALL"
     )
-    assert own.ask(f"{same} ORDER BY ALL").equals(at_once.ask(f"{same} ORDER BY ALL"))
+    for explainer, purpose, n in asked.iter_rows():
+        assert estimated.pop((explainer, purpose)) == n
+    assert estimated == {}
 
 
-@pytest.mark.slow
-def test_a_batch_run_that_waits_goes_through_all_steps(own: Mini, provider: LoopbackProvider) -> None:
-    ran = ask(own, provider, "revise", "--mode", "batch", command="label")
-    assert ran.code == 0, ran.err
-    rows = own.ask("SELECT state FROM explanations WHERE explainer = 'revise'")
-    assert rows["state"].to_list() == ["labeled"] * 2 * N_FEATURES
-
-
-def test_a_step_that_fails_is_counted_and_asked_again_by_the_next_run(own: Mini) -> None:
-    broken = {"now": True}
-
-    def answer(asked: Asked) -> str:
-        revising = "Missed:" in asked.user
-        return "I'd rather not say." if revising and broken["now"] else judge(asked)
-
-    with LoopbackProvider(answer) as provider:
-        first = ask(own, provider, "revise", "--json", command="label")
-        assert first.code == 3, first.err
-        assert json.loads(first.out)["failures"] == {"label: not_json": 2 * N_FEATURES}
-        failed = own.ask("SELECT text, reason, candidates FROM explanations WHERE explainer = 'revise'")
-        assert failed["text"].null_count() == len(failed) == 2 * N_FEATURES
-        broken["now"] = False
-        sent = len(provider.asked)
-        assert ask(own, provider, "revise", "--retry-failed", command="label").code == 0
-        again = [asked for asked in provider.asked[sent:] if "Missed:" not in asked.user]
-        assert all("Description:" in asked.user for asked in again)  # first labels and their judging were kept
-    assert set(own.ask("SELECT state FROM explanations WHERE explainer = 'revise'")["state"]) == {"labeled"}
-
-
-@pytest.mark.parametrize("explainer", ["contrastive", "best_of_k", "revise"])
-def test_a_dry_run_counts_all_rounds_and_sends_nothing(own: Mini, provider: LoopbackProvider, explainer: str) -> None:
-    said = json.loads(ask(own, provider, explainer, "--dry-run", "--json", command="label").out)
-    assert provider.asked == []
-    estimated = {(e["stage"], e["feature_set"]): e["requests"]["value"] for e in said["estimates"]}
-    assert ask(own, provider, explainer, command="label").code == 0
-    sent = own.ask("SELECT purpose, count(*) AS n FROM llm_requests GROUP BY purpose")
-    for purpose, n in sent.iter_rows():
-        expected = sum(value for (stage, _), value in estimated.items() if stage == purpose)
-        assert expected == pytest.approx(n, rel=0.35)
-    if explainer != "revise":  # how many mistakes there are to show is not known before
-        assert sum(estimated.values()) == sent["n"].sum()
-
-
-def test_show_prompt_shows_every_round_and_the_first_is_what_is_sent(own: Mini, provider: LoopbackProvider) -> None:
-    shown = ask(own, provider, "best_of_k", "--show-prompt", "--json", command="label")
-    assert shown.code == 0, shown.err
-    requests = [json.loads(line) for line in shown.out.splitlines()]
-    assert {(r["round"], r["purpose"]) for r in requests} == {(1, "label"), (2, "select")}
-    assert provider.asked == []
-    assert ask(own, provider, "best_of_k", command="label").code == 0
-    sent = {asked.user for asked in provider.asked}
-    assert {r["user"] for r in requests if r["round"] == 1} <= sent
-
-
-@pytest.mark.parametrize(
-    "explainer", ["top_and_random", "contrastive", "token_activation_pairs", "best_of_k", "revise"]
-)
-def test_a_prompt_of_one_s_own_is_sent_by_every_explainer_that_asks(
-    own: Mini, provider: LoopbackProvider, tmp_path: Path, explainer: str
+def test_show_prompt_shows_every_round_with_one_s_own_prompt_and_the_first_is_what_is_sent(
+    labeled: Labeled, own: Mini, tmp_path: Path
 ) -> None:
+    _, _, provider = labeled
+    sent = {asked.user for asked in provider.asked}
     prompt = tmp_path / "mine.md"
     prompt.write_text("Say what it is, in my own words.", encoding="utf-8")
-    mine = ("--set", f"label.prompt={prompt}")
-    shown = ask(own, provider, explainer, "--show-prompt", "--json", *mine, command="label")
+    every = ("top_and_random", *ASKING)
+    shown = ask(own, provider, every, "--show-prompt", "--json", "--set", f"label.prompt={prompt}")
+    assert shown.code == 0, shown.err
     requests = [json.loads(line) for line in shown.out.splitlines()]
-    systems = [r["system"] for r in requests if r["purpose"] == "label"]
-    assert systems
-    assert all(system.startswith("Say what it is, in my own words.\n\n") for system in systems)
-    assert ask(own, provider, explainer, command="label").code == 0
-    assert ask(own, provider, explainer, *mine, command="label").code == 0
-    versions = own.ask(f"SELECT DISTINCT prompt_version FROM explanations WHERE explainer = '{explainer}'")
-    assert len(versions) == 2
+    assert {(r["round"], r["purpose"]) for r in requests} == {
+        (1, "label"), (2, "select"), (3, "label"), (4, "select")
+    }  # fmt: skip
+    first = [r for r in requests if r["round"] == 1]
+    assert len(first) == N_FEATURES * (4 + 5)
+    labels = [r["system"] for r in requests if r["purpose"] == "label"]
+    assert all(system.startswith("Say what it is, in my own words.\n\n") for system in labels)
+    contrasts = [r["user"] for r in first if "Silent, though" in r["user"]]
+    assert len(contrasts) == N_FEATURES
+    assert set(contrasts) <= sent
 
 
 def test_a_prompt_that_nobody_takes_is_refused(own: Mini, tmp_path: Path) -> None:
@@ -259,20 +185,79 @@ def test_a_prompt_that_nobody_takes_is_refused(own: Mini, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_repeats_are_labels_of_their_own_and_each_is_scored(own: Mini, provider: LoopbackProvider) -> None:
+def test_steps_go_on_from_run_to_run_when_answers_come_in_batches(labeled: Labeled, own: Mini) -> None:
+    at_once, _, _ = labeled
+    with LoopbackProvider(judge, batch_seconds=0.2) as slow:
+        pending = []
+        for _ in range(20):
+            ran = ask(own, slow, STEPPED, "--mode", "batch", "--no-wait", "--json")
+            assert ran.code == 0, ran.err
+            pending.append(json.loads(ran.out)["pending"])
+            if not pending[-1]:
+                break
+            assert own.ask("SELECT * FROM explanations WHERE explainer IN ('best_of_k', 'revise')").is_empty()
+        assert pending[-1] == 0
+        assert slow.counts()["batches"] >= 4  # the longest way has four rounds
+        assert slow.counts()["answered_twice"] == 0
+    same = (
+        "SELECT feature, sample_id, explainer, text, select_score, candidates FROM explanations "
+        "WHERE explainer IN ('best_of_k', 'revise') ORDER BY ALL"
+    )
+    assert own.ask(same).equals(at_once.ask(same))
+
+
+@pytest.mark.slow
+def test_a_batch_run_that_waits_goes_through_all_steps(own: Mini) -> None:
+    with LoopbackProvider(judge) as provider:
+        ran = ask(own, provider, ["revise"], "--mode", "batch")
+        assert ran.code == 0, ran.err
+        assert provider.counts()["batches"] == 4
+    rows = own.ask("SELECT state FROM explanations WHERE explainer = 'revise'")
+    assert rows["state"].to_list() == ["labeled"] * 2 * N_FEATURES
+
+
+def test_a_step_that_fails_is_counted_and_asked_again_by_the_next_run(own: Mini) -> None:
+    broken = {"now": True}
+
+    def answer(asked: Asked) -> str:
+        return "I'd rather not say." if "Missed:" in asked.user and broken["now"] else judge(asked)
+
+    with LoopbackProvider(answer) as provider:
+        first = ask(own, provider, ["revise"], "--json")
+        assert first.code == 3, first.err
+        assert json.loads(first.out)["failures"] == {"label: not_json": 2 * N_FEATURES}
+        failed = own.ask("SELECT text, reason, candidates FROM explanations WHERE explainer = 'revise'")
+        assert failed["text"].null_count() == len(failed) == 2 * N_FEATURES
+        broken["now"] = False
+        sent = len(provider.asked)
+        assert ask(own, provider, ["revise"], "--retry-failed").code == 0
+        again = [asked for asked in provider.asked[sent:] if "label" in asked.schema["properties"]]
+        assert all("Missed:" in asked.user for asked in again)  # first labels were kept
+    assert set(own.ask("SELECT state FROM explanations WHERE explainer = 'revise'")["state"]) == {"labeled"}
+
+
+@pytest.mark.slow
+def test_repeats_are_labels_of_their_own_and_each_is_scored(own: Mini) -> None:
     repeats = ("--set", "label.repeats=2", "--set", "score.controls=false")
-    assert ask(own, provider, "contrastive", *repeats).code == 0
+    with LoopbackProvider(judge) as provider:
+        assert ask(own, provider, ["contrastive"], *repeats, command="run").code == 0
     rows = own.ask(
         "SELECT e.repeat, count(DISTINCT e.explanation_id) AS labels, count(DISTINCT s.explanation_id) AS scored "
         "FROM explanations AS e LEFT JOIN scores AS s USING (explanation_id) WHERE e.explainer = 'contrastive' "
         "GROUP BY ALL ORDER BY ALL"
     )
     assert rows.rows() == [(0, 2 * N_FEATURES, 2 * N_FEATURES), (1, 2 * N_FEATURES, 2 * N_FEATURES)]
-    shown = own.ask(
-        "SELECT DISTINCT e.repeat FROM labels AS l JOIN explanations AS e ON e.sample_id = l.sample_id "
-        "AND e.feature = l.feature AND e.text = l.label WHERE l.explainer = 'contrastive'"
+
+
+@pytest.mark.slow
+def test_several_offline_explainers_are_scored_side_by_side(own: Mini) -> None:
+    ran = own.featlas("run", "--explainer", "token_pattern,ngram", "--scorer", "pattern", "--json")
+    assert ran.code == 0, ran.err
+    rows = own.ask(
+        "SELECT explainer, count(*) AS n FROM scoreboard WHERE scorer = 'pattern' AND metric = 'headline' "
+        "AND control IS NULL AND tau = 0.01 GROUP BY ALL ORDER BY ALL"
     )
-    assert shown["repeat"].to_list() == [0]
+    assert rows["explainer"].to_list() == ["ngram", "token_pattern"]
 
 
 def labels_file(folder: Path, mini: Mini) -> tuple[Path, list[int]]:
