@@ -38,7 +38,9 @@ SELECT
     s.epoch,
     e.select_score,
     s.value AS score,
-    e.select_score - s.value AS gap
+    e.select_score - s.value AS gap,
+    s.scorer = json_extract_string(e.parameters, '$.judge.scorer')
+        AND s.judge_model = json_extract_string(e.parameters, '$.judge.model') AS comparable
 FROM explanations AS e
 LEFT JOIN scores AS s
     ON s.explanation_id = e.explanation_id AND s.metric = 'headline' AND s.tau = 0.01 AND s.control IS NULL
@@ -53,5 +55,6 @@ COMMENT ON COLUMN select_gaps.scorer IS 'Scorer of the reported score; NULL whil
 COMMENT ON COLUMN select_gaps.judge_model IS 'Language model that judged for it; NULL for offline scorers.';
 COMMENT ON COLUMN select_gaps.epoch IS 'Epoch of the reported score.';
 COMMENT ON COLUMN select_gaps.select_score IS 'Headline on the select split, by the judge who chose.';
-COMMENT ON COLUMN select_gaps.score IS 'Reported headline, on the score split; comparable where scorer and judge are those that chose.';
+COMMENT ON COLUMN select_gaps.score IS 'Reported headline, on the score split.';
 COMMENT ON COLUMN select_gaps.gap IS 'select_score less score; above 0 on average, because the best of several is partly luck.';
+COMMENT ON COLUMN select_gaps.comparable IS 'Whether scorer and judge of the reported score are those that chose: else the gap holds their difference too.';

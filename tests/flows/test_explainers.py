@@ -121,9 +121,11 @@ def excerpts(prompt: str) -> list[str]:
 
 
 def test_the_gap_between_the_score_a_label_was_chosen_by_and_the_reported_one_is_told(labeled: Labeled) -> None:
-    mini, _, _ = labeled
-    rows = mini.ask("SELECT explainer, select_score, score, gap FROM select_gaps WHERE scorer = 'detection'")
+    mini, ran, _ = labeled
+    rows = mini.ask("SELECT explainer, select_score, score, gap FROM select_gaps WHERE comparable")
     assert len(rows) == len(STEPPED) * 2 * N_FEATURES
+    said = json.loads(ran.out)["select_gaps"]
+    assert {(one["explainer"], one["n_features"]) for one in said} == {(name, N_FEATURES) for name in STEPPED}
     for row in rows.iter_rows(named=True):
         assert row["gap"] == pytest.approx(row["select_score"] - row["score"])
     best = mini.ask("SELECT select_score, candidates FROM explanations WHERE explainer = 'best_of_k'")

@@ -44,3 +44,21 @@ def test_a_server_that_counts_no_tokens_is_told_from_a_model_without_a_price() -
 def test_where_nothing_was_made_there_is_no_cost_of_one() -> None:
     nothing = UnitCost("small", "label", "top_and_random", "openai/tiny", 0, None, 5, None)
     assert nothing.as_text() == "small, top_and_random (openai/tiny): no label so far"
+
+
+def test_the_gap_of_labels_that_were_chosen_is_said() -> None:
+    gaps = pl.DataFrame(
+        {
+            "feature_set": "small",
+            "explainer": "best_of_k",
+            "n_features": 20,
+            "select_score": 0.7,
+            "score": 0.64,
+            "gap": 0.06,
+        }
+    )
+    outcome = Outcome("1", None, {"label": 1.0}, {}, Usage(), n_reused=0, n_sent_again=0)
+    scores = pl.DataFrame(schema={"feature_set": pl.String})
+    place = Path("/elsewhere")
+    text = Summary(place, outcome, pl.DataFrame({"feature_set": []}), scores, 1, 0, CORPORA, (), gaps).as_text()
+    assert "best_of_k: chosen by a headline of 0.700 on select, 0.640 on score: gap +0.060 over 20 features" in text
