@@ -69,7 +69,7 @@ def test_an_object_of_texts_by_feature_is_a_file_of_labels_by_its_own_name(tmp_p
 
 
 def test_an_export_of_neuronpedia_names_method_and_model_as_the_author(tmp_path: Path) -> None:
-    row = {
+    row: dict[str, object] = {
         "modelId": "gemma-2-2b",
         "layer": "0-gemmascope-mlp-16k",
         "index": "3",
