@@ -6,7 +6,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coa
     n_features, mean, low, high
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
+GAPS = """
+SELECT feature_set, explainer, explainer_model, scorer, judge_model, count(gap) AS n_features,
+    avg(select_score) AS select_score, avg(score) AS score, avg(gap) AS gap
+FROM select_gaps JOIN samples USING (sample_id)
+WHERE comparable AND gap IS NOT NULL
+    AND sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
+GROUP BY ALL ORDER BY ALL
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Summary:
     """What was read, one row for each kind of problem; one without a problem where there is none."""
     costs: tuple[UnitCost, ...] = ()
     """What a label and a score have cost, over all runs."""
+    gaps: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Of labels that were chosen among several: the mean score they were chosen by, and the reported one."""
 
     def as_json(self) -> dict[str, JSON]:
         outcome = self.outcome
@@ -75,6 +85,7 @@ class Summary:
             "corpora": self.corpora.to_dicts(),
             "features": self.statuses.to_dicts(),
             "scores": self.scores.to_dicts(),
+            "select_gaps": self.gaps.to_dicts(),
         }
 
     def as_text(self) -> str:
@@ -84,6 +95,7 @@ class Summary:
                 *self._features(),
                 "",
                 *self._scores(),
+                *self._gaps(),
                 *self._requests(),
                 *self._pending(),
                 *self._failures(),
@@ -125,6 +137,15 @@ class Summary:
             cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
             lines.append(f"{name:<{width}}{row['n_features']:>6}{cells}")
         return [*lines, "0.5 is what a label that says nothing gets; read headline against the shuffled labels.", ""]
+
+    def _gaps(self) -> list[str]:
+        """One line a chooser: how much of the score it chose by is the luck of the best of several."""
+        return [
+            f"{row['feature_set']}, {row['explainer']}: chosen by a headline of {row['select_score']:.3f} on select, "
+            f"{row['score']:.3f} on score: gap {row['gap']:+.3f} over {row['n_features']:,} features (the best of several "
+            "looks better than it is)"
+            for row in self.gaps.iter_rows(named=True)
+        ]
 
     def _requests(self) -> list[str]:
         usage = self.outcome.usage
@@ -204,7 +225,15 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
     costs = tuple(unit_costs(place)) if outcome.usage.requests else ()
     return Summary(
-        place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, query(place, CORPORA), costs
+        place.root,
+        outcome,
+        query(place, STATUSES),
+        query(place, SCORES),
+        own,
+        workers,
+        query(place, CORPORA),
+        costs,
+        query(place, GAPS),
     )
 
 

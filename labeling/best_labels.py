@@ -46,7 +46,7 @@ chosen AS (  -- the label of a feature: by the place of its explainer, never by 
     WHERE e.state = 'labeled'
     QUALIFY row_number() OVER (
         PARTITION BY e.sample_id, e.feature
-        ORDER BY p.place NULLS LAST, s.value IS NULL, e.created_at DESC NULLS LAST, e.explanation_id
+        ORDER BY p.place NULLS LAST, s.value IS NULL, e.repeat, e.created_at DESC NULLS LAST, e.explanation_id
     ) = 1
 ),
 near AS (

@@ -95,6 +95,8 @@ class LabelConfig:
     explainer: tuple[str, ...] = _key("who writes labels: one name or a list", ("token_pattern",))
     model: str | None = _key('"provider/model", for explainers that ask one', hint="anthropic/MODEL")
     prompt: str | None = _key("file with your own prompt", hint="my_prompt.md")
+    labels: str | None = _key("file or folder of labels made elsewhere, for the explainer import", hint="labels.csv")
+    samples: int = _key("labels that best_of_k writes for each feature, to keep the best", 5, at_least=2, at_most=50)
     features: Selection = field(default=EVERYTHING, metadata=_SELECTION)
     repeats: int = _key("labels written for each feature and explainer", 1, at_least=1)
 
@@ -151,6 +153,8 @@ class Config:
     """Where `llm.base_url` was given, in words; for people, and no part of what was asked for."""
     kept: tuple[str, ...] = field(default=(), compare=False)
     """`key = value` of limits and modes that come from the workspace's last run; for people, too."""
+    left_over: tuple[str, ...] = field(default=(), compare=False)
+    """Keys of [label] that were given for the explainers of the workspace's last run, not for those of this one."""
 
     def as_json(self) -> dict[str, JSON]:
         """All resolved values, sections as in the file; `json.dumps` takes it."""
@@ -268,6 +272,7 @@ def _resolve(
         features=_feature_sets(table.get("features"), origin, layers["features"]),
         base_url_from=places.of("llm.base_url"),
         kept=_kept(table.get("llm", {}), places),
+        left_over=tuple(key for key in ("prompt", "labels") if places.of(f"label.{key}") == LAST_RUN),
         **sections,
     )
     _cross_check(config, places)

@@ -156,7 +156,11 @@ LLM_REQUESTS = EvidenceTable(
         ("request_key", TEXT, "Identity of the request: hash of model, prompt, schema and repeat."),
         ("provider", TEXT, "Provider: the part of the model's name before the slash."),
         ("model", TEXT, "Language model, as provider/model."),
-        ("purpose", TEXT, "What was asked for: label, score or name."),
+        (
+            "purpose",
+            TEXT,
+            "What was asked for: label, score, name, or select: to try a label that is still being chosen.",
+        ),
         ("repeat", I32, "Raised to ask the same question again; 0 is the first time."),
         ("prompt_hash", TEXT, "Hash of the prompt."),
         ("state", TEXT, "answered or failed."),

@@ -154,18 +154,19 @@ def state_from(tensors: Mapping[str, torch.Tensor]) -> SamplerState:
 
 def empty_state(sizes: Sizes) -> SamplerState:
     """State before the first event."""
-    nothing = WindowLists(
-        torch.zeros(sizes.n_rows, dtype=torch.int32), torch.zeros(0, dtype=torch.int32), torch.zeros(0)
-    )
     return SamplerState(
         sizes=sizes,
         total=torch.zeros(sizes.n_rows, dtype=torch.int64),
         histogram_top=torch.full((sizes.n_features,), LOWEST_BIN, dtype=torch.int16),
         tokens=no_histograms(sizes.n_rows),
         windows=no_histograms(sizes.n_rows),
-        top=nothing,
-        reservoir=nothing,
+        top=_no_windows(sizes.n_rows),
+        reservoir=_no_windows(sizes.n_rows),
     )
+
+
+def _no_windows(n_rows: int) -> WindowLists:
+    return WindowLists(torch.zeros(n_rows, dtype=torch.int32), torch.zeros(0, dtype=torch.int32), torch.zeros(0))
 
 
 def summarize(events: SortedEvents, sizes: Sizes) -> SamplerState:

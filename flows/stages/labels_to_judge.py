@@ -11,8 +11,9 @@ import polars as pl
 from evals.controls import Assignment, assign_controls
 from flows.session import Session
 from flows.stages.choose_contexts import decoder_neighbors
+from flows.stages.explainer_choice import ExplainerChoice, make_explainer
 from flows.stages.judge import ScorerChoice
-from flows.stages.label import ExplainerChoice, explanation_id, make_explainer
+from flows.stages.label import explanation_id
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from labeling.identity import identify
@@ -41,6 +42,8 @@ class Judging:
     priority: int
     """Position of the scorer in the config: the first is the one people see beside a label."""
     epoch: int = 0
+    repeat: int = 0
+    """Which of the explainer's labels of a feature. The first has the controls and stands in the groups' means."""
 
     @property
     def group(self) -> str:
@@ -53,6 +56,7 @@ class Judging:
             scorer=self.scorer.name,
             judge=self.judge_model,
             epoch=self.epoch,
+            **({"repeat": self.repeat} if self.repeat else {}),
         )
 
 
@@ -61,7 +65,7 @@ def choose_labels(session: Session, judging: Judging) -> pl.DataFrame:
     config, sample = session.config, judging.sample
     explainer = make_explainer(judging.explainer)
     selected = select_features(session, sample, config.score.features)
-    wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
+    wanted = [explanation_id(feature, explainer, judging.repeat) for feature in selected]
     own = (
         session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
         .filter(pl.col("explanation_id").is_in(wanted))
@@ -69,6 +73,8 @@ def choose_labels(session: Session, judging: Judging) -> pl.DataFrame:
         .sort("feature")
     )
     own = _limited(session, judging, own)
+    if judging.repeat:
+        return own
     return pl.concat([own, *(_control_labels(own, a) for a in assigned_controls(session, sample, own["feature"]))])
 
 

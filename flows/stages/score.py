@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -16,9 +17,10 @@ from evals.scorers import Scorer
 from flows.budgets import prices
 from flows.llm import llm_settings, shards_at_once
 from flows.session import Session
+from flows.stages.explainer_choice import author_named, choose_explainers
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
-from flows.stages.label import choose_explainer, make_explainer
+from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
 from flows.stages.score_part import ScorePart, judgments_of, score_part
@@ -42,16 +44,16 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
         scorer = make_scorer(judge)  # a wrong name or model stops here
-        for explainer in config.label.explainer:
-            choice = choose_explainer(session, explainer)
-            for sample in samples:
+        for choice in choose_explainers(session):
+            for sample, repeat in product(samples, range(repeats_of(choice, config))):
                 judging = Judging(
                     sample=sample,
                     explainer=choice,
-                    explainer_model=make_explainer(choice).model,
+                    explainer_model=author_named(choice),
                     scorer=judge,
                     judge_model=scorer.model,
                     priority=priority,
+                    repeat=repeat,
                 )
                 work.append((judging, scorer))
     asking = [(judging, scorer) for judging, scorer in work if scorer.model is not None]
@@ -90,7 +92,8 @@ def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[Jud
 
 def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
     labels = choose_labels(session, judging)
-    name = f"{judging.sample.feature_set.name} ({judging.explainer.name}, {judging.scorer.name})"
+    again = f", repeat {judging.repeat}" if judging.repeat else ""
+    name = f"{judging.sample.feature_set.name} ({judging.explainer.shown}{again}, {judging.scorer.name})"
     if labels.is_empty():
         session.progress.say(f"score {name}: there is no label to judge; skipped")
         return
@@ -212,6 +215,8 @@ def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> 
     grades = pl.concat([frame for _, frame in done])
     features = grades["feature"].unique().sort().to_list()
     curve = fit_curve(build_items(session.workspace, facts, grades, features=features, split="select", panel=False))
+    if judging.repeat:  # the table has one curve for each explainer and scorer: that of the first labels
+        return curve
     session.store.save(
         "calibrations",
         pl.DataFrame(
@@ -245,7 +250,8 @@ def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.
         own = labels.filter(pl.col("control").eq_missing(control))
         used = usage_of(session.workspace, _request_keys(session, judging, own), prices(session.config.llm.prices))
         groups = group_rows(judging, join_tables(parts), used, control=control, run_id=session.run_id)
-        session.store.save("score_groups", groups)
+        if judging.repeat == 0:
+            session.store.save("score_groups", groups)
 
 
 def _score_parts(

@@ -254,6 +254,35 @@ def test_a_repeat_on_few_features_does_not_replace_the_group(workspace: Workspac
         assert label_rows(store, "score") == [(0.5,)]
 
 
+def test_a_further_label_of_the_same_explainer_is_never_shown_in_place_of_the_first(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        first = explanation("x", 1, "e", "FIRST", repeat=0, created_at=datetime(2026, 1, 1))
+        small(store, "explanations", first, explanation("a", 1, "e", "2", repeat=1, created_at=datetime(2026, 1, 2)))
+        small(store, "score_groups", group("e", 0.6))
+        scores = (
+            score(f"s{name}", 1, value, explanation_id=name, explainer="e") for name, value in (("x", 0.5), ("a", 0.9))
+        )
+        small(store, "scores", *scores)
+        assert label_rows(store, "label", "score") == [("FIRST", 0.5)]
+
+
+def test_the_gap_of_a_chosen_label_is_between_select_and_score_and_says_whether_one_judge_gave_both(
+    workspace: Workspace,
+) -> None:
+    with Store(workspace) as store:
+        judge = '{"judge": {"scorer": "detection", "model": "a/m"}}'
+        chosen = explanation("x", 1, "best_of_k", "L", select_score=0.75, parameters=judge)
+        small(store, "explanations", chosen, explanation("y", 2, "top_and_random", "other"))
+        own = {"explanation_id": "x", "explainer": "best_of_k"}
+        same = score("p", 1, 0.5, scorer="detection", judge_model="a/m", **own)
+        small(store, "scores", same, score("q", 1, 0.25, **own), score("r", 1, 0.1, control="shuffled", **own))
+        gaps = store.select("SELECT scorer, select_score, score, gap, comparable FROM select_gaps ORDER BY scorer")
+        assert [tuple(row[:4]) for row in gaps.rows()] == [("detection", 0.75, 0.5, 0.25), ("pattern", 0.75, 0.25, 0.5)]
+        assert gaps["comparable"].fill_null(False).to_list() == [True, False]
+
+
 def test_features_without_a_label_have_a_row_with_their_status(workspace: Workspace) -> None:
     with Store(workspace) as store:
         sample(store)
