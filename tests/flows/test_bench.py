@@ -230,7 +230,7 @@ def test_a_missed_target_is_exit_code_1_and_json_has_the_promised_names(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["strat"], "Did you mean 'start'? Known: demo, "),
+        (["strat"], "Did you mean 'start'? Known: contexts, "),
         (["start", "--workspace", "w"], "takes no --workspace, but it is w"),
         (["start", "--seed", "3"], "takes no --seed, but it is 3"),
         (["start", "--corpus", "c"], "takes no --corpus, but it is c"),
