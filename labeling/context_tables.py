@@ -53,7 +53,7 @@ CANDIDATE_TOKENS = 40
 """Tokens of a feature that same-token negatives may be looked for with, the strongest first: a feature that fires
 whenever its strongest tokens occur leaves no silent window with them."""
 CELLS_AT_ONCE = 1 << 20
-"""Pairs of a feature and a window that are looked at together: few enough for a processor's cache."""
+"""Pairs of a feature and a pool window that are looked at together: few enough for a processor's cache."""
 HARD_SHARE = {split: -(-quota.hard // len(HARD)) for split, quota in QUOTAS.items()}
 """Windows of a split that each kind of hard negatives should have."""
 
@@ -101,7 +101,7 @@ def prepare_pool(parts: Parts, *, pool_size: int, panel_size: int, seed: int) ->
     for s, split in enumerate(SPLITS):
         row = windows.of_split(s)
         held = counts[row].tocoo()
-        with_token = window_sets(held.col, held.row.astype(np.int64), n_sets=n_vocabulary)
+        with_token = window_sets(held.col, held.row, n_sets=n_vocabulary)
         splits[split] = PoolSplit(row, with_token, terms[row].astype(np.float64))
     score = windows.window[splits["score"].row]
     panel = score[choose_panel(score, size=min(panel_size, pool_size), seed=seed)]
@@ -141,13 +141,14 @@ def build_tables(
     fires: Sequence[WindowSets],
     sample_id: str,
     seed: int,
+    cells_at_once: int = CELLS_AT_ONCE,
 ) -> ContextTables:
     """Choose and describe the contexts of `features` (ascending), of which `neighbors` [f, k] are near (-1 for none).
 
     `codes` reads activations of all features; `fires` is what `firing_windows` says of them.
     """
     contexts, panels, tokens = [], [], []
-    for block in blocks(state, table, pool=pool, codes=codes, features=features):
+    for block in blocks(state, table, pool=pool, codes=codes, features=features, cells_at_once=cells_at_once):
         near = neighbors[np.searchsorted(features, block.features)]
         mined = mine_negatives(block, near, table=table, pool=pool, fires=fires)
         chosen: list[ChosenContexts] = []
@@ -161,14 +162,20 @@ def build_tables(
 
 
 def blocks(
-    state: SamplerState, table: FeatureTable, *, pool: Pool, codes: CodeReader, features: IntArray
+    state: SamplerState,
+    table: FeatureTable,
+    *,
+    pool: Pool,
+    codes: CodeReader,
+    features: IntArray,
+    cells_at_once: int = CELLS_AT_ONCE,
 ) -> Iterator[Block]:
     """A range of features, as many at a time as memory and caches should see together."""
     firing = {split: stratify_firing(state, table, split=split, features=features) for split in SPLITS}
     top = {split: top_rows(state, split=split, features=features) for split in SPLITS}
     ids = np.unique(np.concatenate([a.ravel() for s in SPLITS for a in (firing[s].window, top[s][0])]))
     windows, terms = pool.including(ids[ids >= 0])
-    step = max(1, CELLS_AT_ONCE // max(1, len(windows)))
+    step = max(1, cells_at_once // max(1, len(pool.windows)))
     for first in range(0, len(features), step):
         some = slice(first, first + step)
         active = find_active(codes, features[some], windows.window)

@@ -41,7 +41,7 @@ class World:
     state: SamplerState
     table: FeatureTable
 
-    def tables(self, features: IntArray, pool: Pool | None = None) -> ContextTables:
+    def tables(self, features: IntArray, pool: Pool | None = None, cells_at_once: int = 1 << 20) -> ContextTables:
         pool = pool or self.pool()
         return build_tables(
             self.state,
@@ -53,6 +53,7 @@ class World:
             fires=firing_windows(self.read, self.table, pool),
             sample_id="s",
             seed=1,
+            cells_at_once=cells_at_once,
         )
 
     def pool(self, size: int = 10_000) -> Pool:
@@ -243,6 +244,14 @@ def test_sampled_is_the_number_of_contexts_in_the_stratum() -> None:
 def test_cutting_features_into_ranges_changes_nothing() -> None:
     parts = [world().tables(np.arange(a, b)).contexts for a, b in ((0, 5), (5, 12))]
     assert pl.concat(parts).equals(contexts())
+
+
+@pytest.mark.parametrize("features_together", [1, 5])
+def test_how_many_features_are_looked_at_together_changes_nothing(features_together: int) -> None:
+    together = world().tables(np.arange(N_FEATURES))
+    apart = world().tables(np.arange(N_FEATURES), cells_at_once=features_together * N_WINDOWS)
+    for name in ("contexts", "panel_activity", "feature_tokens"):
+        assert getattr(apart, name).equals(getattr(together, name))
 
 
 def test_a_pool_smaller_than_the_corpus_still_gives_every_firing_window_its_activations() -> None:
