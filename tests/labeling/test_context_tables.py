@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
+import pytest
 import torch
 
 from labeling.codes import CodePart, Codes, read_codes, save_codes
