@@ -15,7 +15,7 @@ import pytest
 
 from labeling.doctor import doctor
 from labeling.errors import FeatlasError, WorkspaceInUse
-from labeling.store import Store, data_dictionary, render_data_dictionary
+from labeling.store import MANY_ROWS, Store, data_dictionary, render_data_dictionary
 from labeling.workspace import Workspace
 from tests.labeling.store_builders import explanation, group, large, run, score, small
 
@@ -37,6 +37,21 @@ def test_a_row_of_the_same_key_replaces_the_old_one(workspace: Workspace) -> Non
         small(store, "tags", {"sample_id": "s", "feature": 1, "tag": "t", "tagger": "me", "evidence": [1, 2]})
         small(store, "tags", {"sample_id": "s", "feature": 1, "tag": "t", "tagger": "me", "evidence": [3]})
         assert store.read("tags")["evidence"].to_list() == [[3]]
+
+
+def test_many_rows_replace_those_that_are_there_and_join_the_others(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        empty = store.read("token_counts")
+
+        def save(numbers: range, occurrences: int) -> None:
+            token = pl.Series([f"t{number}" for number in numbers])
+            frame = pl.DataFrame({"corpus_id": "c", "split": "score", "token": token, "occurrences": occurrences})
+            store.save("token_counts", frame.cast(dict(empty.schema)))
+
+        save(range(MANY_ROWS), 1)
+        save(range(MANY_ROWS - 1, 2 * MANY_ROWS), 2)
+        counts = dict(store.read("token_counts").group_by("occurrences").len().iter_rows())
+        assert counts == {1: MANY_ROWS - 1, 2: MANY_ROWS + 1}
 
 
 def test_what_was_saved_is_there_in_the_next_process(workspace: Workspace) -> None:
