@@ -198,7 +198,7 @@ def counted_passes() -> Iterator[list[int]]:
     passes: list[int] = []
 
     def count(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        if type(module).__name__ == "Embedding" and module.weight.shape[0] == VOCABULARY:
+        if isinstance(module, torch.nn.Embedding) and module.num_embeddings == VOCABULARY:
             passes.append(given[0].numel())
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(count)

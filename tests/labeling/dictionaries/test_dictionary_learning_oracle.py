@@ -24,7 +24,7 @@ pytestmark = [
     ),
 ]
 K = 7
-CLASSES = {
+CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "AutoEncoder": ("dictionary", {}),
     "AutoEncoderNew": ("dictionary", {}),
     "GatedAutoEncoder": ("dictionary", {}),

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,8 @@ def write_gemma(place: Path) -> None:
         "b_dec": drawn(D_IN, seed=3),
         "threshold": drawn(D_SAE, seed=4).abs(),
     }
-    np.savez(place / "params.npz", **{name: tensor.numpy() for name, tensor in arrays.items()})
+    named: dict[str, Any] = {name: tensor.numpy() for name, tensor in arrays.items()}
+    np.savez(place / "params.npz", **named)
 
 
 def write_llama(place: Path) -> None:
