@@ -145,7 +145,8 @@ def _scores(
     *,
     further_labels: int,
 ) -> Estimate:
-    """`further_labels` of each feature are judged as well, without controls. `counted` holds the controls whose questions are in an estimate already, because all explainers share them."""
+    """`further_labels` of each feature are judged as well, without controls. `counted` holds the controls whose questions
+    are in an estimate already, because all explainers share them."""
     selected = select_features(session, sample, session.config.score.features)
     wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
     stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
