@@ -59,11 +59,19 @@ class ScoreTable:
 
 
 def score_tables(rows: Iterable[Row], *, tau: float) -> tuple[ScoreTable, ...]:
-    """Tables for one feature set at one threshold, the highest headline score of true labels first."""
+    """Tables for one feature set at one threshold, the highest lower end of the true labels' headline score first."""
     kept = [row for row in rows if abs(row["tau"] - tau) < 1e-9]
     makers = dict.fromkeys(_maker(row) for row in kept if row["control"] is None)
     tables = [_table(maker, [row for row in kept if _belongs(row, maker)], tau) for maker in makers]
-    return tuple(sorted(tables, key=lambda table: -((table.true_headline or {}).get("mean") or 0.0)))
+    return tuple(sorted(tables, key=_rank))
+
+
+def _rank(table: ScoreTable) -> tuple[float, float]:
+    """By the lower end of the interval: a high mean over few features may be luck."""
+    headline = table.true_headline or {}
+    mean = headline.get("mean") or 0.0
+    low = headline.get("low")
+    return -(mean if low is None else low), -mean
 
 
 def _maker(row: Row) -> Maker:

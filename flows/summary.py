@@ -17,7 +17,7 @@ from flows.pipeline import Outcome
 from flows.stages.corpus_problems import in_words
 from flows.usage import Usage
 from labeling.snapshot import query
-from labeling.types import JSON, TAU_SHARE
+from labeling.types import CONTROLS, JSON, TAU_SHARE
 from labeling.workspace import Workspace
 
 NO_CALIBRATION = "no calibration"
@@ -116,7 +116,7 @@ class Summary:
         most = self.scores.group_by(names).agg(pl.col("n_features").max())
         wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names, nulls_equal=True)
         present = [metric for metric in MAIN_METRICS if metric in wide.columns]
-        order = ["true label", "shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
+        order = ["true label", *CONTROLS]
         wide = wide.sort(*names[:-1], pl.col("label").replace_strict(order, range(len(order))))
         rows = [(_row_name(row), row) for row in wide.iter_rows(named=True)]
         width = max(46, *(len(name) + 2 for name, _ in rows))
@@ -181,7 +181,7 @@ class Summary:
             lines.append(f"Report: {self.outcome.report}")
         lines.append(
             f"Ask further: featlas query{self._place()} "
-            '"select feature, label, score from labels order by score desc limit 10"'
+            '"select feature, label, score from labels order by score_low desc limit 10"'
         )
         return lines
 
