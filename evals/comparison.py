@@ -119,8 +119,8 @@ def _check(a: Float, b: Float) -> None:
 def _bootstrap_interval(sides: Sequence[Float], generator: np.random.Generator) -> tuple[float, float]:
     """Percentile interval of the sum of the sides' means, features drawn again within each side.
 
-    Deviations are stretched by sqrt(n / (n - 1)), and never below what one more feature could tell: an interval of zero
-    width would claim that equal scores of a few features are equal forever.
+    Deviations are stretched by sqrt(n / (n - 1)). Where all features of a side agree, their number alone says how far they
+    can be trusted: an interval of zero width would claim that a few equal differences are equal forever.
     """
     center = float(sum(side.mean() for side in sides))
     deviations = np.zeros(DRAWS)
@@ -128,7 +128,7 @@ def _bootstrap_interval(sides: Sequence[Float], generator: np.random.Generator) 
     for side in sides:
         n = len(side)
         deviations += np.sqrt(n / (n - 1)) * (_drawn_means(side, generator) - side.mean())
-        floor += (0.5 / (n + 1)) ** 2 / n
+        floor += (0.5 / (n + 1)) ** 2 / n if float(side.std()) < 1e-9 else 0.0
     low, high = np.quantile(deviations, [TAIL, 1 - TAIL])
     least = float(ndtri(1 - TAIL) * np.sqrt(floor))
     return center + min(float(low), -least), center + max(float(high), least)
