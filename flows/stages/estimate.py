@@ -21,7 +21,7 @@ from flows.session import Session
 from flows.stages.billed import Billed, billed_before
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer
 from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
-from flows.stages.labels_to_judge import assigned_controls
+from flows.stages.labels_to_judge import assigned_controls, n_repeated
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from flows.stages.split_windows import split_windows
@@ -134,14 +134,17 @@ def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scor
     return _extrapolate(session, sample, selected, render, stage="score", name=name, model=scorer.model or "")
 
 
-def _labels_judged(session: Session, sample: Sample, features: Sequence[FeatureInfo]) -> dict[int, int]:
-    """How many different labels are judged on each feature's windows: its own, and those of its controls."""
+def _labels_judged(session: Session, sample: Sample, features: Sequence[FeatureInfo]) -> dict[int, float]:
+    """How many different labels are judged on each feature's windows: its own, those of its controls, and its own again in
+    as many cases as it is, on the average, among those that are judged again."""
     asked: dict[int, set[object]] = {f.feature: {f.feature} for f in features}
     for assignment in assigned_controls(session, sample, pl.Series([f.feature for f in features], dtype=pl.Int32)):
         sources = assignment.source if assignment.source is not None else [assignment.control] * len(assignment.feature)
         for feature, source in zip(assignment.feature, sources, strict=True):
             asked[int(feature)].add(source if isinstance(source, str) else int(source))
-    return {feature: len(labels) for feature, labels in asked.items()}
+    score = session.config.score
+    again = (score.repeats - 1) * n_repeated(score, len(features)) / max(len(features), 1)
+    return {feature: len(labels) + again for feature, labels in asked.items()}
 
 
 def _typical_label(known: dict[int, str]) -> str:
