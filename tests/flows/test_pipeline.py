@@ -32,6 +32,11 @@ LABELS = [
     "cluster",
     "cluster_name",
     "neighbor_labels",
+    "p",
+    "q",
+    "score_shrunk",
+    "score_shrunk_low",
+    "score_shrunk_high",
 ]
 SCOREBOARD = [
     "feature_set",
@@ -51,6 +56,12 @@ SCOREBOARD = [
     "input_tokens",
     "output_tokens",
     "cost_usd",
+    "share_significant",
+    "share_above_null",
+    "n_null",
+    "reliability",
+    "flip_rate",
+    "icc",
 ]
 
 
