@@ -75,6 +75,12 @@ def save_statistics(session: Session, judging: Judging, scorer: Scorer) -> None:
     session.store.finish_shard("statistics", judging.group, 0, rows=len(own.labels))
 
 
+def share_of_same_labels(texts: pl.Series) -> float:
+    """Share of labels that stand for another feature as well, word for word. Each may fit its windows perfectly: scores
+    that look at windows alone can't see that two features are not told apart."""
+    return int(texts.is_duplicated().sum()) / max(len(texts), 1)
+
+
 def _first(judging: Judging) -> Judging:
     """The group whose judge is asked again in later epochs."""
     return replace(judging, epoch=0)
@@ -226,7 +232,7 @@ def _save_meaning(
 ) -> None:
     """p, q and shrunk scores of every label, and their summary, for each tested metric and threshold."""
     tercile = dict(zip(own.labels["feature"].to_list(), own.tercile.tolist(), strict=True))
-    same_label = float(own.labels["text"].is_duplicated().mean())  # type: ignore[arg-type]
+    same_label = share_of_same_labels(own.labels["text"])
     for metric, tau in _tested(own.scores):
         rows = own.of(metric, tau)
         value, low, high = (rows[name].fill_null(float("nan")).to_numpy() for name in ("value", "low", "high"))

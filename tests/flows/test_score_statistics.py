@@ -12,6 +12,7 @@ from evals.controls import density_terciles
 from evals.significance import MIN_NULL
 from flows.fake_provider import LoopbackProvider
 from flows.stages.labels_to_judge import n_repeated
+from flows.stages.score_statistics import share_of_same_labels
 from labeling.config import ScoreConfig
 from labeling.store import Store
 from labeling.workspace import Workspace
@@ -61,6 +62,20 @@ def test_an_auditor_can_filter_by_q_and_the_scoreboard_says_how_many_pass(mini: 
     assert board[0] > 0.2
     assert board[2] >= 3 * MIN_NULL
     assert 0 < board[3] < 1
+
+
+def test_trap_11_labels_that_several_features_share_are_counted(mini: Mini) -> None:
+    assert share_of_same_labels(pl.Series(["plural nouns", "commas", "plural nouns", "names"])) == 0.5
+    assert share_of_same_labels(pl.Series([], dtype=pl.String)) == 0.0
+    counted = mini.ask(
+        "SELECT avg((n > 1)::INTEGER) FROM (SELECT count(*) OVER (PARTITION BY label) AS n FROM labels "
+        f"WHERE feature_set = '{FEATURE_SET}' AND scorer = 'pattern')"
+    ).item()
+    stored = mini.ask(
+        "SELECT DISTINCT share_same_label FROM group_statistics JOIN samples USING (sample_id) "
+        f"WHERE feature_set = '{FEATURE_SET}' AND scorer = 'pattern'"
+    ).item()
+    assert stored == counted
 
 
 def test_both_parts_of_the_headline_are_tested_at_both_thresholds(mini: Mini) -> None:
