@@ -51,6 +51,23 @@ class ScoreTable:
     def true_headline(self) -> Row | None:
         return self.cell("", "headline")
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What the headline scores of the true labels mean: against wrong labels, and when they are judged again."""
+        row = self.true_headline or {}
+        said = []
+        if row.get("share_significant") is not None:
+            said.append(
+                f"{row['share_significant']:.0%} of the labels beat wrong ones (q < 0.05, {row['n_null']:,} scores of wrong "
+                f"labels); {row['share_above_null']:.0%} are above their 95th percentile, where 5 % would be chance."
+            )
+        if row.get("reliability") is not None:
+            said.append(f"{row['reliability']:.0%} of the variance between scores is not noise.")
+        if row.get("flip_rate") is not None:
+            icc = "" if row.get("icc") is None else f"; intraclass correlation of scores {row['icc']:.2f}"
+            said.append(f"Asked again, the judge changes {row['flip_rate']:.1%} of its yes and no{icc}.")
+        return tuple(said)
+
     def cell(self, name: str, column: str) -> Row | None:
         """Cell of a control (empty for true labels) and a metric of the table that is always shown."""
         names = [shown for shown, _ in self.metrics]

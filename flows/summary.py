@@ -37,7 +37,7 @@ ORDER BY c.name, corpus_id, p.n DESC, p.problem
 """
 SCORES = f"""
 SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coalesce(control, 'true label') AS label,
-    n_features, mean, low, high
+    n_features, mean, low, high, share_significant, n_null, flip_rate, icc
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
 
@@ -124,7 +124,22 @@ class Summary:
         for name, row in rows:
             cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
             lines.append(f"{name:<{width}}{row['n_features']:>6}{cells}")
-        return [*lines, "0.5 is what a label that says nothing gets; read headline against the shuffled labels.", ""]
+        lines.append("0.5 is what a label that says nothing gets; read headline against the shuffled labels.")
+        return [*lines, *self._meaning(), ""]
+
+    def _meaning(self) -> list[str]:
+        """How many labels beat wrong ones, and how steady the judge is, one line a group."""
+        own = self.scores.filter((pl.col("label") == "true label") & (pl.col("metric") == "headline"))
+        lines = []
+        for row in own.sort("feature_set", "low", descending=[False, True], nulls_last=True).iter_rows(named=True):
+            name = _row_name(row).removesuffix(": true label")
+            if row["share_significant"] is not None:
+                beaten = f"{row['share_significant']:.0%} of labels beat wrong ones"
+                lines.append(f"{name}: {beaten} (q < 0.05, {row['n_null']:,} scores of wrong labels)")
+            if row["flip_rate"] is not None:
+                icc = "" if row["icc"] is None else f", ICC of scores {row['icc']:.2f}"
+                lines.append(f"{name}: asked again, the judge flips {row['flip_rate']:.1%} of its answers{icc}")
+        return lines
 
     def _requests(self) -> list[str]:
         usage = self.outcome.usage
