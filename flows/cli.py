@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "flows.commands.compare",
         "Compare two explainers, models, prompts, dictionaries or runs on the same windows.",
     ),
+    "serve": ("flows.commands.serve", "Show it all in the browser: scoreboard, features, map, runs, SQL."),
     "export": ("flows.commands.inspect", "Copy everything into one DuckDB file to give away."),
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
     "batches": ("flows.commands.batches", "List, collect or cancel what was asked of language models in batches."),
