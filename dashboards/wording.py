@@ -104,6 +104,10 @@ CONTROLS: Mapping[str, Term] = {
         "True labels of features from the same model with random weights. They too follow single tokens, so only what "
         "stands above this was learned.",
     ),
+    "random_directions": Term(
+        "Random directions",
+        "True labels of random directions that fire as often: what a dictionary scores that found nothing.",
+    ),
 }
 
 STATUSES: Mapping[str, Term] = {

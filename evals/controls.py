@@ -1,7 +1,7 @@
 """Labels that must score low: whose label stands in for a feature's own, and what a score means against them.
 
-Assignments are made of feature ids only; judging them is the same as judging true labels. `random_weights` is a whole
-feature set of its own and is not assigned here.
+Assignments are made of feature ids only; judging them is the same as judging true labels. `random_weights` and
+`random_directions` are whole feature sets of their own and are not assigned here.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Turn activations of delphi or Neuronpedia into an activation table.",
     ),
     "train-dictionary": ("flows.commands.setup", "Train a TopK dictionary on a model's activations."),
+    "random-directions": ("flows.commands.setup", "Make a control: random directions as sparse as a dictionary."),
     "fake-provider": ("flows.commands.fake_provider", "Serve a language model's APIs here, to try without a key."),
     "bench": ("flows.commands.bench", "Measure what the documentation promises."),
 }

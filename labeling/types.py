@@ -41,7 +41,15 @@ HARD: tuple[Stratum, ...] = ("hard_token", "hard_neighbor", "hard_text")
 
 FeatureStatus = Literal["ok", "weak", "dense", "dead"]
 Control = Literal[
-    "shuffled", "other_feature", "neighbor", "generic", "over_broad", "no_label", "permuted", "random_weights"
+    "shuffled",
+    "other_feature",
+    "neighbor",
+    "generic",
+    "over_broad",
+    "no_label",
+    "permuted",
+    "random_weights",
+    "random_directions",
 ]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 

@@ -220,13 +220,14 @@ WITH placed AS (
         g.*,
         s.feature_set,
         s.control_for,
+        s.architecture,
         s.created_at,
         max(g.n_features) OVER (
             PARTITION BY g.sample_id, g.explainer, g.explainer_model, g.scorer, g.judge_model, g.epoch
         ) AS breadth
     FROM score_groups AS g
     JOIN (
-        SELECT samples.sample_id, samples.feature_set, samples.created_at, feature_sets.control_for
+        SELECT samples.sample_id, samples.feature_set, samples.created_at, feature_sets.control_for, feature_sets.architecture
         FROM samples LEFT JOIN feature_sets USING (feature_set)
     ) AS s USING (sample_id)
     WHERE s.control_for IS NULL OR g.control = ''
@@ -246,7 +247,11 @@ SELECT
     nullif(s.judge_model, '') AS judge_model,
     s.metric,
     s.tau,
-    CASE WHEN s.control_for IS NULL THEN nullif(s.control, '') ELSE 'random_weights' END AS control,
+    CASE
+        WHEN s.control_for IS NULL THEN nullif(s.control, '')
+        WHEN s.architecture = 'random_directions' THEN 'random_directions'
+        ELSE 'random_weights'
+    END AS control,
     s.n_features,
     s.n_unscored,
     s.mean,
@@ -273,14 +278,14 @@ LEFT JOIN judge_reliability AS j
     AND j.metric = s.metric
 ORDER BY 1, s.metric, s.tau, s.low DESC NULLS LAST, s.mean DESC NULLS LAST, 2, 3, 4, 5, 8;
 COMMENT ON VIEW scoreboard IS 'Explainers x scorers x judges: mean scores over the features of the newest sample, with controls, cost and counts of what is missing; for each metric the highest lower end of the interval first.';
-COMMENT ON COLUMN scoreboard.feature_set IS 'Feature set; random-weights feature sets stand under the one they are a control for.';
+COMMENT ON COLUMN scoreboard.feature_set IS 'Feature set; control feature sets stand under the one they are a control for.';
 COMMENT ON COLUMN scoreboard.explainer IS 'Explainer that wrote the labels.';
 COMMENT ON COLUMN scoreboard.explainer_model IS 'Language model of the explainer, as provider/model; NULL for offline explainers.';
 COMMENT ON COLUMN scoreboard.scorer IS 'Scorer that asked.';
 COMMENT ON COLUMN scoreboard.judge_model IS 'Language model that judged, as provider/model; NULL for offline scorers.';
 COMMENT ON COLUMN scoreboard.metric IS 'Metric the mean is of.';
 COMMENT ON COLUMN scoreboard.tau IS 'Threshold of firing as a share 0-1 of the largest activation.';
-COMMENT ON COLUMN scoreboard.control IS 'NULL for real labels, else shuffled, other_feature, neighbor, generic, over_broad, no_label, permuted or random_weights.';
+COMMENT ON COLUMN scoreboard.control IS 'NULL for real labels, else shuffled, other_feature, neighbor, generic, over_broad, no_label, permuted, random_weights or random_directions.';
 COMMENT ON COLUMN scoreboard.n_features IS 'Features with a value: those the mean is over.';
 COMMENT ON COLUMN scoreboard.n_unscored IS 'Further features, without a value.';
 COMMENT ON COLUMN scoreboard.mean IS 'Mean over the scored features; NULL where there is none.';
