@@ -38,6 +38,7 @@ def test_noise_of_the_judge_is_told_from_noise_of_the_windows() -> None:
     assert found.variances.judge == 0.004
     noisier = shrink(value, value - half, value + half, judge_variance=0.02)
     assert noisier is not None
+    assert noisier.variances.feature == pytest.approx(value.var(ddof=1) - 0.02)  # more than the intervals hold
     assert noisier.variances.reliability < found.variances.reliability
 
 
