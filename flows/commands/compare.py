@@ -87,7 +87,7 @@ def _notes(frame: pl.DataFrame, difference: float) -> list[str]:
     notes.append(
         f"Needed: features{'' if frame['paired'].all() else ' a side'} to resolve a difference of {difference:g}."
     )
-    alone = int(frame["only_a"].max() or 0), int(frame["only_b"].max() or 0)  # type: ignore[arg-type]
+    alone = max(frame["only_a"].to_list()), max(frame["only_b"].to_list())
     if any(alone):
         notes.append(
             f"Left out, because only one side has a score: up to {alone[0]:,} features of A, {alone[1]:,} of B."
