@@ -17,7 +17,7 @@ from flows.pipeline import Outcome
 from flows.stages.corpus_problems import in_words
 from flows.usage import Usage
 from labeling.snapshot import query
-from labeling.types import JSON, TAU_SHARE
+from labeling.types import CONTROLS, JSON, TAU_SHARE
 from labeling.workspace import Workspace
 
 NO_CALIBRATION = "no calibration"
@@ -37,7 +37,7 @@ ORDER BY c.name, corpus_id, p.n DESC, p.problem
 """
 SCORES = f"""
 SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coalesce(control, 'true label') AS label,
-    n_features, mean, low, high
+    n_features, mean, low, high, share_significant, n_null, flip_rate, icc
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
 GAPS = """
@@ -128,7 +128,7 @@ class Summary:
         most = self.scores.group_by(names).agg(pl.col("n_features").max())
         wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names, nulls_equal=True)
         present = [metric for metric in MAIN_METRICS if metric in wide.columns]
-        order = ["true label", "shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
+        order = ["true label", *CONTROLS]
         wide = wide.sort(*names[:-1], pl.col("label").replace_strict(order, range(len(order))))
         rows = [(_row_name(row), row) for row in wide.iter_rows(named=True)]
         width = max(46, *(len(name) + 2 for name, _ in rows))
@@ -136,7 +136,22 @@ class Summary:
         for name, row in rows:
             cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
             lines.append(f"{name:<{width}}{row['n_features']:>6}{cells}")
-        return [*lines, "0.5 is what a label that says nothing gets; read headline against the shuffled labels.", ""]
+        lines.append("0.5 is what a label that says nothing gets; read headline against the shuffled labels.")
+        return [*lines, *self._meaning(), ""]
+
+    def _meaning(self) -> list[str]:
+        """How many labels beat wrong ones, and how steady the judge is, one line a group."""
+        own = self.scores.filter((pl.col("label") == "true label") & (pl.col("metric") == "headline"))
+        lines = []
+        for row in own.sort("feature_set", "low", descending=[False, True], nulls_last=True).iter_rows(named=True):
+            name = _row_name(row).removesuffix(": true label")
+            if row["share_significant"] is not None:
+                beaten = f"{row['share_significant']:.0%} of labels beat wrong ones"
+                lines.append(f"{name}: {beaten} (q < 0.05, {row['n_null']:,} scores of wrong labels)")
+            if row["flip_rate"] is not None:
+                icc = "" if row["icc"] is None else f", ICC of scores {row['icc']:.2f}"
+                lines.append(f"{name}: asked again, the judge flips {row['flip_rate']:.1%} of its answers{icc}")
+        return lines
 
     def _gaps(self) -> list[str]:
         """One line a chooser: how much of the score it chose by is the luck of the best of several."""
@@ -209,7 +224,7 @@ class Summary:
             lines.append(f"Report: {self.outcome.report}")
         lines.append(
             f"Ask further: featlas query{self._place()} "
-            '"select feature, label, score from labels order by score desc limit 10"'
+            '"select feature, label, score from labels order by score_low desc limit 10"'
         )
         return lines
 

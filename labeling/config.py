@@ -111,6 +111,10 @@ class ScoreConfig:
     windows_per_request: int = _key("windows that a judge grades in one request", 20, at_least=1, at_most=100)
     embedding_features: int = _key("features graded by the embedding scorer, drawn at random; 0 is all", 0, at_least=0)
     bootstrap: int = _key("draws behind each interval", 1000, at_least=50)
+    repeats: int = _key(
+        "times a language model judges the same labels, to measure how reliable it is", 2, at_least=1, at_most=20
+    )
+    repeat_share: float = _key("share of the features that are judged again; 0 is none", 0.1, at_least=0, at_most=0.5)
 
 
 @dataclass(frozen=True)

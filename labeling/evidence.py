@@ -120,7 +120,11 @@ JUDGMENTS = EvidenceTable(
     (
         SAMPLE,
         FEATURE,
-        ("explanation_id", TEXT, "Explanation that was judged; NULL for the controls no_label and generic."),
+        (
+            "explanation_id",
+            TEXT,
+            "Explanation that was judged; NULL for the controls no_label, generic and over_broad.",
+        ),
         ("explainer", TEXT, "Explainer that wrote the label."),
         ("explainer_model", TEXT, "Language model of the explainer; NULL for offline explainers."),
         ("control", TEXT, "NULL for the feature's own label, else which control was judged in its place."),

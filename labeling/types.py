@@ -40,7 +40,17 @@ QUANTILES: tuple[Stratum, ...] = ("q1", "q2", "q3", "q4", "q5")
 HARD: tuple[Stratum, ...] = ("hard_token", "hard_neighbor", "hard_text")
 
 FeatureStatus = Literal["ok", "weak", "dense", "dead"]
-Control = Literal["shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
+Control = Literal[
+    "shuffled",
+    "other_feature",
+    "neighbor",
+    "generic",
+    "over_broad",
+    "no_label",
+    "permuted",
+    "random_weights",
+    "random_directions",
+]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 
 

@@ -24,7 +24,7 @@ from flows.stages.explainer_choice import ExplainerChoice, choose_explainers, ma
 from flows.stages.extrapolate import Figure, LabelLength, Question, extrapolate, label_length, price_of_tokens
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer
 from flows.stages.label import explanation_id, features_to_label, gather_evidence, gather_trials, repeats_of
-from flows.stages.labels_to_judge import assigned_controls
+from flows.stages.labels_to_judge import assigned_controls, n_repeated
 from flows.stages.rehearsal import Answers, nothing_known, rehearse
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
@@ -183,8 +183,9 @@ def _labels_judged(
     features: Sequence[FeatureInfo],
     scorer: Scorer,
     counted: set[tuple[str, ...]],
-) -> dict[int, int]:
-    """How many different labels are judged on each feature's windows: its own, and those of its controls.
+) -> dict[int, float]:
+    """How many different labels are judged on each feature's windows: its own, those of its controls, and its own again in
+    as many cases as it is, on the average, among those that are judged again.
 
     Controls that are the same for all explainers are asked once, so they count when they are not `counted` yet.
     """
@@ -198,7 +199,9 @@ def _labels_judged(
         sources = assignment.source if assignment.source is not None else [assignment.control] * len(assignment.feature)
         for feature, source in zip(assignment.feature, sources, strict=True):
             asked[int(feature)].add(source if isinstance(source, str) else int(source))
-    return {feature: len(labels) for feature, labels in asked.items()}
+    score = session.config.score
+    again = (score.repeats - 1) * n_repeated(score, len(features)) / max(len(features), 1)
+    return {feature: len(labels) + again for feature, labels in asked.items()}
 
 
 def _extrapolate(

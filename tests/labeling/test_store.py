@@ -46,7 +46,7 @@ def test_many_rows_replace_those_that_are_there_and_join_the_others(workspace: W
         def save(numbers: range, occurrences: int) -> None:
             token = pl.Series([f"t{number}" for number in numbers])
             frame = pl.DataFrame({"corpus_id": "c", "split": "score", "token": token, "occurrences": occurrences})
-            store.save("token_counts", frame.cast(dict(empty.schema)))
+            store.save("token_counts", frame.cast(dict(empty.schema)))  # type: ignore[arg-type]
 
         save(range(MANY_ROWS), 1)
         save(range(MANY_ROWS - 1, 2 * MANY_ROWS), 2)
@@ -336,6 +336,59 @@ def test_the_scoreboard_puts_random_weights_beside_the_real_feature_set(workspac
             ("f", "shuffled", 0.5, None),
             ("f", None, 0.8, None),
         ]
+
+
+def test_the_scoreboard_tells_random_directions_from_random_weights(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        controls = (("f0", "topk"), ("f1", "random_directions"))
+        small(store, "feature_sets", *({"feature_set": n, "control_for": "f", "architecture": a} for n, a in controls))
+        for name, _ in controls:
+            sample(store, sample_id=name, feature_set=name)
+            small(store, "score_groups", group("e", 0.5, sample_id=name))
+        board = store.read("scoreboard").select("feature_set", "control").rows()
+        assert sorted(board) == [("f", "random_directions"), ("f", "random_weights")]
+
+
+def test_the_scoreboard_shows_what_true_labels_mean_beside_them_alone(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "score_groups", group("e", 0.6, low=0.5), group("e", 0.5, low=0.4, control="shuffled"))
+        key = {name: value for name, value in group("e", 0.6).items() if name in store.read("group_statistics").columns}
+        small(store, "group_statistics", {**key, "share_significant": 0.7, "reliability": 0.8, "n_null": 300})
+        judged = {name: key[name] for name in key if name not in ("tau", "epoch")}
+        small(store, "judge_reliability", {**judged, "flip_rate": 0.05, "icc": 0.9})
+        columns = ("control", "share_significant", "n_null", "reliability", "flip_rate", "icc")
+        assert store.read("scoreboard").select(columns).rows() == [
+            (None, 0.7, 300, 0.8, 0.05, 0.9),
+            ("shuffled", None, None, None, None, None),
+        ]
+
+
+def test_labels_carry_what_their_score_means(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        small(store, "score_groups", group("e", 0.8, low=0.7))
+        small(store, "explanations", explanation("x", 1, "e", "L"))
+        small(store, "scores", score("q", 1, 0.9, explanation_id="x", explainer="e"))
+        means = {"p": 0.01, "q": 0.04, "shrunk": 0.85, "shrunk_low": 0.8, "shrunk_high": 0.9}
+        small(store, "score_statistics", {"score_id": "q", "metric": "headline", "tau": 0.01, **means})
+        shown = label_rows(store, "score", "p", "q", "score_shrunk", "score_shrunk_low", "score_shrunk_high")
+        assert shown == [(0.9, 0.01, 0.04, 0.85, 0.8, 0.9)]
+
+
+def test_labels_come_from_the_group_with_the_highest_lower_end(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        small(store, "score_groups", group("sure", 0.7, low=0.68), group("lucky", 0.8, low=0.5))
+        small(store, "explanations", explanation("a", 1, "sure", "S"), explanation("b", 1, "lucky", "L"))
+        small(
+            store,
+            "scores",
+            *(score(e, 1, 0.7, explanation_id=x, explainer=e) for x, e in (("a", "sure"), ("b", "lucky"))),
+        )
+        assert label_rows(store, "label") == [("S",)]
 
 
 def test_the_scoreboard_shows_the_newest_sample(workspace: Workspace) -> None:
