@@ -46,7 +46,7 @@ def test_many_rows_replace_those_that_are_there_and_join_the_others(workspace: W
         def save(numbers: range, occurrences: int) -> None:
             token = pl.Series([f"t{number}" for number in numbers])
             frame = pl.DataFrame({"corpus_id": "c", "split": "score", "token": token, "occurrences": occurrences})
-            store.save("token_counts", frame.cast(dict(empty.schema)))  # type: ignore[arg-type]
+            store.save("token_counts", frame.cast(empty.schema))
 
         save(range(MANY_ROWS), 1)
         save(range(MANY_ROWS - 1, 2 * MANY_ROWS), 2)
