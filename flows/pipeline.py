@@ -49,6 +49,8 @@ class Outcome:
     n_sent_again: int
     n_pending: int = 0
     """Answers that are still in batches; the same command collects them later."""
+    models: tuple[str, ...] = ()
+    """Language models that the stages ask."""
 
 
 def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
@@ -82,6 +84,7 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
         session.n_reused,
         session.n_sent_again,
         session.n_pending,
+        tuple(sorted(set(models))),
     )
 
 

@@ -50,6 +50,7 @@ SHORTCUTS = {
     "base_url": ("llm.base_url",),
     "max_tokens": ("corpus.max_tokens",),
     "seed": ("sample.seed",),
+    "cache_activations": ("sample.cache_activations",),
     "force": ("features.force",),
     "max_cost": ("llm.max_cost",),
     "max_requests": ("llm.max_requests",),
@@ -72,6 +73,12 @@ def override_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--base-url", help="A server that speaks the provider's protocol.")
     @click.option("--max-tokens", type=int, help="Tokens of the corpus to read.")
     @click.option("--seed", type=int, help="Seed of every random choice.")
+    @click.option(
+        "--cache-activations",
+        is_flag=True,
+        default=None,
+        help="Keep all activations of the sample as an activation table, which other runs and programs can read.",
+    )
     @click.option(
         "--force", is_flag=True, default=None, help="Go on when a dictionary says it belongs to another model or hook."
     )

@@ -121,13 +121,13 @@ class TorchSource:
         """Events of every feature set on one batch."""
         for index, (dictionary, info) in enumerate(zip(self.dictionaries, self.feature_sets, strict=True)):
             codes = dictionary.encode(activations[info.hook])
-            row = codes.row.cpu()
+            device = codes.row.device
             yield EventBatch(
                 feature_set=index,
-                feature=codes.feature.cpu(),
-                window=batch.window[row],
-                position=batch.position[row],
-                value=codes.value.cpu(),
+                feature=codes.feature,
+                window=batch.window.to(device)[codes.row],
+                position=batch.position.to(device)[codes.row],
+                value=codes.value,
                 n_tokens=len(batch.window),
             )
 
