@@ -54,3 +54,17 @@ def test_the_share_of_labels_that_beat_wrong_ones_and_the_judge_s_flips_are_said
     text = Summary(Path("/w"), outcome, pl.DataFrame({"feature_set": []}), pl.DataFrame([row]), 1, 0, CORPORA).as_text()
     assert "e / s (a/judge): 50% of labels beat wrong ones (q < 0.05, 300 scores of wrong labels)" in text
     assert "e / s (a/judge): asked again, the judge flips 3.0% of its answers, ICC of scores 0.90" in text
+
+
+def test_only_models_of_this_run_have_lines_and_earlier_ones_are_named() -> None:
+    now, earlier = (
+        UnitCost("small", "label", "top_and_random", f"openai/{model}", 4, 0.01, 5, 0.05)
+        for model in ("now", "earlier")
+    )
+    outcome = Outcome("1", None, {}, {}, Usage(4, 100, 10, 0.1), 0, 0, models=("openai/now",))
+    scores = pl.DataFrame(schema={"feature_set": pl.String})
+    no_features = pl.DataFrame({"feature_set": []})
+    summary = Summary(Path("/elsewhere"), outcome, no_features, scores, 1, 0, CORPORA, costs=(now, earlier))
+    lines = [line for line in summary.as_text().splitlines() if "openai/" in line]
+    assert lines == [now.as_text(), "What openai/earlier cost in earlier runs: --json"]
+    assert len(summary.as_json()["costs"]) == 2
