@@ -7,7 +7,7 @@ what stands before its first token. Knows no activations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ class PlantedText:
 
     documents: tuple[TokenizedDocument, ...]
     first: IntArray  # [documents + 1] number of each document's first token; the last entry is the number of all tokens
+    _known: dict[Predicate, Occurrences] = field(default_factory=dict, repr=False)
+    """Several features and labels share a predicate, and looking through all text takes time."""
 
     @property
     def n_tokens(self) -> int:
@@ -42,6 +44,11 @@ class PlantedText:
 
     def occurrences(self, holds: Predicate) -> Occurrences:
         """Where a predicate holds. A span that covers no token (white space) is no occurrence."""
+        if holds not in self._known:
+            self._known[holds] = self._look_for(holds)
+        return self._known[holds]
+
+    def _look_for(self, holds: Predicate) -> Occurrences:
         firsts, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number, document in enumerate(self.documents):
             spans = holds(document.document.text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from evals.planted import shapes
 from evals.planted.concepts import Claim, Concept, Kind, labels_of
-from evals.planted.predicates import either, outside, pattern
+from evals.planted.predicates import Predicate, either, outside, pattern
 
 MAIN_SHAPES: Mapping[str, shapes.Shape] = {"binary": shapes.binary, "graded": shapes.graded, "noisy": shapes.noisy}
 OTHER = "other"
@@ -108,6 +108,7 @@ def _dense(concept: Concept, claim: Claim, labels: Mapping[Kind, tuple[Claim, ..
     return PlantedFeature(concept, "dense", shapes.graded, claim, claim, own)
 
 
-def _either(one: Claim, other: Claim):  # type: ignore[no-untyped-def]
-    assert one.holds is not None and other.holds is not None
+def _either(one: Claim, other: Claim) -> Predicate:
+    assert one.holds is not None
+    assert other.holds is not None
     return either(one.holds, other.holds)

@@ -40,7 +40,8 @@ def activate(text: PlantedText, features: Sequence[PlantedFeature], *, seed: int
 
 
 def _activations(text: PlantedText, feature: PlantedFeature, seed: int) -> Activations:
-    assert feature.fires_on.holds is not None and feature.sub.holds is not None
+    assert feature.fires_on.holds is not None
+    assert feature.sub.holds is not None
     places = text.occurrences(feature.fires_on.holds)
     inside = in_windows(
         text.occurrences(feature.sub.holds), n_tokens=text.n_tokens, first=places.first, end=places.end
