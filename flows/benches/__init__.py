@@ -68,7 +68,11 @@ class BenchOptions:
     kills: int | None = None
     """Runs to kill."""
     seed: int | None = None
-    """Of the moments at which they are killed."""
+    """Of the moments at which they are killed, or of what is planted."""
+    size: str | None = None
+    """How much is planted: small, default or large."""
+    model: str | None = None
+    """`provider/model` that writes and judges labels."""
 
     def only(self, bench: str, *used: str) -> None:
         """Raise UsageError when an option is given that the bench does not use."""

@@ -21,22 +21,39 @@ from labeling.registry import create, names
     "--workspace",
     "-w",
     type=click.Path(path_type=Path),
-    help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace.",
+    help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace. "
+    "For `scorers` and `explainers`: keep what is planted and measured in this folder.",
 )
-@click.option("--corpus", help="For the bench `prompts`: a file or folder of text, instead of the embedded corpus.")
+@click.option(
+    "--corpus",
+    help="For the benches `prompts`, `scorers`, `explainers`: a file or folder of text, instead of the embedded corpus.",
+)
 @click.option(
     "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
 )
-@click.option("--seed", type=int, help="For the same: of the random moments, 0 if left out.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="For the same: of the random moments; for `scorers` and `explainers`: of what is planted. 0 if left out.",
+)
+@click.option("--size", help="For the benches `scorers` and `explainers`: small, default or large.")
+@click.option("--model", help="For the bench `explainers`: provider/model that writes labels and judges them.")
 @json_option
 def bench(
-    name: str, workspace: Path | None, corpus: str | None, kills: int | None, seed: int | None, as_json: bool
+    name: str,
+    workspace: Path | None,
+    corpus: str | None,
+    kills: int | None,
+    seed: int | None,
+    size: str | None,
+    model: str | None,
+    as_json: bool,
 ) -> None:
     """Measure what the documentation promises, and print each number beside its target.
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed))
+    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed, size, model))
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):
