@@ -55,7 +55,9 @@ class Frames:
     def write(self, rng: np.random.Generator) -> str:
         """One sentence. Of a slot's fillings the first is the commonest."""
         frame = self.frames[rng.integers(len(self.frames))]
-        return frame.format(**{name: _pick(values, rng) for name, values in self.slots.items() if f"{{{name}}}" in frame})
+        return frame.format(
+            **{name: _pick(values, rng) for name, values in self.slots.items() if f"{{{name}}}" in frame}
+        )
 
 
 @dataclass(frozen=True)

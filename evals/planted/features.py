@@ -104,7 +104,11 @@ def _hole(concept: Concept, labels: Mapping[Kind, tuple[Claim, ...]]) -> Planted
 
 
 def _dense(concept: Concept, claim: Claim, labels: Mapping[Kind, tuple[Claim, ...]]) -> PlantedFeature:
-    own: dict[Kind, tuple[Claim, ...]] = {"true": (claim,), "generic": labels["generic"], "unrelated": labels["unrelated"]}
+    own: dict[Kind, tuple[Claim, ...]] = {
+        "true": (claim,),
+        "generic": labels["generic"],
+        "unrelated": labels["unrelated"],
+    }
     return PlantedFeature(concept, "dense", shapes.graded, claim, claim, own)
 
 

@@ -15,16 +15,17 @@ from functools import lru_cache
 
 import numpy as np
 
+from evals.items import Float
 from evals.planted.population import Knowledge, Meaning
 from labeling.identity import identify
-from labeling.types import FloatArray, IntArray, LLMRequest
+from labeling.types import IntArray, LLMRequest
 
 _DESCRIPTION = re.compile(r'^Description: (".*")$', re.MULTILINE)
 _EXCERPT = re.compile(r'^\d+ (".*")$', re.MULTILINE)
 
-View = Callable[[Meaning, IntArray, FloatArray, FloatArray], FloatArray]
+View = Callable[[Meaning, IntArray, Float, Float], Float]
 """Grades [n] 0-100 from a label's meaning, window rows [n] and two random numbers 0-1 a window."""
-Habit = Callable[[FloatArray], FloatArray]
+Habit = Callable[[Float], Float]
 """What a judge does to the grades of a request, in their order."""
 
 
@@ -46,7 +47,7 @@ class Judge:
             grades = self.habit(grades)
         return json.dumps({str(number): int(grade) for number, grade in enumerate(np.rint(grades), start=1)})
 
-    def grades(self, label: str | None, rows: IntArray) -> FloatArray:
+    def grades(self, label: str | None, rows: IntArray) -> Float:
         """What it thinks of windows by themselves, 0-100. Raise KeyError for a label that it never heard of."""
         name = identify("judge", judge=self.name, seed=self.seed, label=label)
         u, v = _uniform(int(name, 16), self.knowledge.windows.window[rows])
@@ -69,7 +70,7 @@ def _excerpts(user: str) -> tuple[str, ...]:
     return tuple(json.loads(text) for text in _EXCERPT.findall(user))
 
 
-def exact(meaning: Meaning, rows: IntArray, u: FloatArray, v: FloatArray) -> FloatArray:  # noqa: ARG001
+def exact(meaning: Meaning, rows: IntArray, u: Float, v: Float) -> Float:  # noqa: ARG001
     """100 where the label holds, else 0."""
     return np.where(meaning.covered[rows], 100.0, 0.0)
 
@@ -77,14 +78,14 @@ def exact(meaning: Meaning, rows: IntArray, u: FloatArray, v: FloatArray) -> Flo
 def noisy(tpr: float, fpr: float) -> View:
     """Says yes (80-100) with the chance `tpr` where the label holds and `fpr` elsewhere, else no (0-20)."""
 
-    def view(meaning: Meaning, rows: IntArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    def view(meaning: Meaning, rows: IntArray, u: Float, v: Float) -> Float:
         yes = u < np.where(meaning.covered[rows], tpr, fpr)
         return np.where(yes, 80 + 20 * v, 20 * v)
 
     return view
 
 
-def related_aware(meaning: Meaning, rows: IntArray, u: FloatArray, v: FloatArray) -> FloatArray:  # noqa: ARG001
+def related_aware(meaning: Meaning, rows: IntArray, u: Float, v: Float) -> Float:  # noqa: ARG001
     """About 90 where the label holds, 5-35 where its parent or a sibling does, else 2-6: as a language model does."""
     return np.where(meaning.covered[rows], 82 + 16 * u, np.where(meaning.related[rows], 5 + 30 * u, 2 + 4 * u))
 
@@ -94,13 +95,13 @@ def contrary(view: View) -> View:
     return lambda meaning, rows, u, v: 100 - view(meaning, rows, u, v)
 
 
-def favor_early(grades: FloatArray) -> FloatArray:
+def favor_early(grades: Float) -> Float:
     """40 points more for the first window of a request, less for each further one, none for the last."""
     bonus = np.linspace(40, 0, len(grades))
     return np.clip(grades + bonus, 0, 100)
 
 
-def copy_base_rate(grades: FloatArray) -> FloatArray:
+def copy_base_rate(grades: Float) -> Float:
     """Always yes (90) to the better half of a request and no (10) to the rest, whatever it thinks of them."""
     order = np.argsort(-grades, kind="stable")
     answers = np.full(len(grades), 10.0)
@@ -127,7 +128,7 @@ def make_judges(knowledge: Knowledge, *, seed: int = 0) -> dict[str, Judge]:
     return {name: Judge(name, knowledge, view, habit, seed) for name, view, habit in views}
 
 
-def _uniform(key: int, window: IntArray) -> tuple[FloatArray, FloatArray]:
+def _uniform(key: int, window: IntArray) -> tuple[Float, Float]:
     """Two numbers 0-1 for each window, from a hash of key and window alone (splitmix64, Steele et al. 2014)."""
     state = window.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key)
     first = _mixed(state)
@@ -137,8 +138,10 @@ def _uniform(key: int, window: IntArray) -> tuple[FloatArray, FloatArray]:
 def _mixed(state: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    mixed: np.ndarray = state ^ (state >> np.uint64(31))
+    return mixed
 
 
-def _share(state: np.ndarray) -> FloatArray:
-    return (state >> np.uint64(11)).astype(np.float64) / 2**53  # type: ignore[no-any-return]
+def _share(state: np.ndarray) -> Float:
+    share: Float = (state >> np.uint64(11)).astype(np.float64) / 2**53
+    return share

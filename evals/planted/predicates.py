@@ -21,7 +21,9 @@ def pattern(expression: str, *, any_case: bool = False) -> Predicate:
     """Matches of a regular expression; of its first group, where it has one."""
     compiled = re.compile(expression, re.MULTILINE | (re.IGNORECASE if any_case else 0))
     group = 1 if compiled.groups else 0
-    return lambda text: [match.span(group) for match in compiled.finditer(text) if match.end(group) > match.start(group)]
+    return lambda text: [
+        match.span(group) for match in compiled.finditer(text) if match.end(group) > match.start(group)
+    ]
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evals.items import Float
 from labeling.types import FloatArray, IntArray
 
 YES = 0.5
@@ -36,7 +37,7 @@ class Protocol:
     windows_per_request: int
     draw: Callable[[FloatArray, float, int, np.random.Generator], Drawn]
     """Takes activations [W], the threshold of firing, how many windows, and a generator."""
-    score: Callable[[Drawn, FloatArray], float]
+    score: Callable[[Drawn, Float], float]
 
 
 def draw_quantiles_and_random(activation: FloatArray, tau: float, windows: int, rng: np.random.Generator) -> Drawn:
@@ -82,7 +83,7 @@ def draw_top_and_random(activation: FloatArray, tau: float, windows: int, rng: n
     return Drawn(row, activation[row], activation[row] > tau)
 
 
-def balanced_accuracy(drawn: Drawn, grades: FloatArray) -> float:
+def balanced_accuracy(drawn: Drawn, grades: Float) -> float:
     """Mean of recall and true negative rate of yes; NaN where a side has no window."""
     yes, positive = grades >= YES, drawn.positive
     if positive.all() or not positive.any():
@@ -90,12 +91,12 @@ def balanced_accuracy(drawn: Drawn, grades: FloatArray) -> float:
     return float((yes[positive].mean() + 1 - yes[~positive].mean()) / 2)
 
 
-def accuracy(drawn: Drawn, grades: FloatArray) -> float:
+def accuracy(drawn: Drawn, grades: Float) -> float:
     """Share of right answers; always no gets ten in fourteen."""
     return float(((grades >= YES) == drawn.positive).mean())
 
 
-def correlation(drawn: Drawn, grades: FloatArray) -> float:
+def correlation(drawn: Drawn, grades: Float) -> float:
     """Pearson's correlation of grade and activation; NaN where one of them is constant."""
     if np.ptp(grades) == 0 or np.ptp(drawn.activation) == 0:
         return float("nan")

@@ -26,7 +26,8 @@ OTHERS: tuple[Kind, ...] = (
     "hedged",
     "truncated",
 )
-KINDS: tuple[Kind, ...] = ("true",) * PARAPHRASES + OTHERS
+_TRUE: tuple[Kind, ...] = ("true",)
+KINDS: tuple[Kind, ...] = _TRUE * PARAPHRASES + OTHERS
 """Kind of the label in each of the S columns."""
 NEAR_MISSES: tuple[Kind, ...] = ("broad", "narrow", "sibling", "trap")
 FAR_MISSES: tuple[Kind, ...] = ("unrelated", "generic")
@@ -57,7 +58,9 @@ def pair_wins(scores: Scores, compared: BoolArray, kind: Kind) -> Scores:
     return np.where(exists, wins, np.nan)
 
 
-def pooled_auroc(scores: Scores, compared: BoolArray, kinds: tuple[Kind, ...] = (*NEAR_MISSES, "context_dropped")) -> float:
+def pooled_auroc(
+    scores: Scores, compared: BoolArray, kinds: tuple[Kind, ...] = (*NEAR_MISSES, "context_dropped")
+) -> float:
     """AUROC of true labels against near-misses over all features at once: are scores comparable between features?"""
     true = scores[:, :PARAPHRASES].ravel()
     others = np.concatenate([scores[compared[:, column(kind)], column(kind)] for kind in kinds])

@@ -43,15 +43,18 @@ def _activations(text: PlantedText, feature: PlantedFeature, seed: int) -> Activ
     assert feature.fires_on.holds is not None
     assert feature.sub.holds is not None
     places = text.occurrences(feature.fires_on.holds)
-    inside = in_windows(
-        text.occurrences(feature.sub.holds), n_tokens=text.n_tokens, first=places.first, end=places.end
-    )
+    inside = in_windows(text.occurrences(feature.sub.holds), n_tokens=text.n_tokens, first=places.first, end=places.end)
     generator = np.random.default_rng([seed, int(identify("planted", name=feature.name), 16)])
     return feature.make(places, inside, text.n_tokens, generator)
 
 
 def write_table(
-    folder: Path, text: PlantedText, features: Sequence[PlantedFeature], activations: Sequence[Activations], *, seed: int
+    folder: Path,
+    text: PlantedText,
+    features: Sequence[PlantedFeature],
+    activations: Sequence[Activations],
+    *,
+    seed: int,
 ) -> None:
     """Write one feature set. Raise UsageError when the folder is there already."""
     ids = np.array([document.document.document_id for document in text.documents])

@@ -52,14 +52,10 @@ def significance(planted: Planted, sets: Sequence[JudgedSet], judge: Judge, *, s
     null, fresh = shuffled[:, 1:], shuffled[:, 0]
     true = np.concatenate([s.scores[judge.name, OURS][:, 0] for s in main])
     null_tercile = np.repeat(tercile, null.shape[1])
-    q = [
-        benjamini_hochberg(pooled_p_values(scores, tercile, null.ravel(), null_tercile)) for scores in (fresh, true)
-    ]
+    q = [benjamini_hochberg(pooled_p_values(scores, tercile, null.ravel(), null_tercile)) for scores in (fresh, true)]
     known = ~np.isnan(null.ravel())
-    return Significance(
-        *(float((some[~np.isnan(some)] < SIGNIFICANT).mean()) for some in q),
-        n_null=int(np.bincount(null_tercile[known]).min()),
-    )
+    shares = [float((some[~np.isnan(some)] < SIGNIFICANT).mean()) for some in q]
+    return Significance(shuffled=shares[0], true=shares[1], n_null=int(np.bincount(null_tercile[known]).min()))
 
 
 def _shuffled_scores(planted: Planted, judged: JudgedSet, judge: Judge, repeats: int, seed: int) -> np.ndarray:

@@ -55,7 +55,11 @@ def peer_costs(planted: Planted, sets: Sequence[JudgedSet], judge: Judge, *, see
     tokens = tokens_per_window(sets, per_request)
     return {
         protocol.name: [
-            Cost(windows, windows * tokens[protocol.name], _lowest(sets, _peer(planted, sets, judge, protocol, windows, seed)))
+            Cost(
+                windows,
+                windows * tokens[protocol.name],
+                _lowest(sets, _peer(planted, sets, judge, protocol, windows, seed)),
+            )
             for windows in PEER_WINDOWS
         ]
         for protocol in PROTOCOLS

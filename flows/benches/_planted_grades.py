@@ -76,9 +76,7 @@ def sampled_windows(planted: Planted, feature_set: str) -> SampledWindows:
     return SampledWindows(read_contexts(frame, planted.windows), empty, row)
 
 
-def ask(
-    planted: Planted, sampled: SampledWindows, labels: Labels, judges: Mapping[str, Script]
-) -> dict[str, Asked]:
+def ask(planted: Planted, sampled: SampledWindows, labels: Labels, judges: Mapping[str, Script]) -> dict[str, Asked]:
     """Ask every judge about every label, on the windows and in the prompts of a run."""
     scorer = Detection(MODEL, WINDOWS_PER_REQUEST)
     n_labels = max(map(len, labels), default=0)

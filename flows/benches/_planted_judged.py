@@ -68,14 +68,17 @@ def judge_set(planted: Planted, name: str, judges: Mapping[str, Judge], *, seed:
             )
     intervals = {}
     if NOISE_FREE in judges:
-        intervals = _intervals(planted, name, labels, judges[NOISE_FREE], _tables(sampled, asked[NOISE_FREE], intervals=True))
+        intervals = _intervals(
+            planted, name, labels, judges[NOISE_FREE], _tables(sampled, asked[NOISE_FREE], intervals=True)
+        )
     return JudgedSet(name, features, labels, sampled, asked, _worth(planted, name, labels), scores, intervals)
 
 
 def label_table(features: Sequence[PlantedFeature]) -> tuple[tuple[str, ...], ...]:
     """[F][S] text of each label, columns as KINDS; SKIP where a feature has none."""
     return tuple(
-        (*_wordings(feature.labels["true"]), *(_text(feature.labels.get(kind, ())) for kind in OTHERS)) for feature in features
+        (*_wordings(feature.labels["true"]), *(_text(feature.labels.get(kind, ())) for kind in OTHERS))
+        for feature in features
     )
 
 
@@ -140,7 +143,10 @@ def _intervals(
 def _worth(planted: Planted, name: str, labels: Sequence[Sequence[str]]) -> Worth:
     population, meanings = planted.populations[name], planted.knowledge.meanings
     shape = (len(labels), len(KINDS))
-    values = {field: np.full(shape, np.nan) for field in ("f1", "mcc", "average_precision", "balanced_hard", "balanced_random")}
+    values = {
+        field: np.full(shape, np.nan)
+        for field in ("f1", "mcc", "average_precision", "balanced_hard", "balanced_random")
+    }
     compared = np.zeros(shape, np.bool_)
     for feature, texts in enumerate(labels):
         fires = population.fires[feature]

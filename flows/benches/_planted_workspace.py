@@ -33,7 +33,7 @@ from labeling.config import Config, CorpusConfig, FeatureSetConfig, demo_config
 from labeling.errors import FeatlasError, UsageError
 from labeling.registry import create
 from labeling.sources._tokenizers import load_tokenizer, tokenize
-from labeling.types import STRATA, Document, IntArray, Windows
+from labeling.types import STRATA, Document, IntArray, Split, Windows
 from labeling.workspace import Workspace
 
 TOKENIZER = "embedded/minilm"
@@ -65,38 +65,76 @@ class Planted:
     """A sampled workspace, and the truth about it."""
 
     root: Path
+    config: Config
+    concepts: tuple[Concept, ...]
     features: Mapping[str, tuple[PlantedFeature, ...]]
+    text: PlantedText
+    activations: Mapping[str, Sequence[Activations]]
     samples: Mapping[str, Sample]
     facts: Mapping[str, SampleFacts]
     populations: Mapping[str, Population]
     knowledge: Knowledge
-    windows: Windows
-    """Of the split `score`."""
-    n_tokens: int
+    """Of the windows of the split `score`."""
+
+    @property
+    def windows(self) -> Windows:
+        """Of the split `score`."""
+        return self.knowledge.windows
 
 
 def plant(root: Path, size: Size, *, corpus: str | None = None, seed: int = 0) -> Planted:
     """Plant, sample, and gather. Raise UsageError when the text at `corpus` is too short."""
-    concepts = [c for c in all_concepts() if size.families is None or c.family in size.families]
+    concepts = tuple(c for c in all_concepts() if size.families is None or c.family in size.families)
     text = _tokenized(_read(corpus, size.characters), concepts, size, seed)
     features = feature_sets(concepts)
     activations = {name: activate(text, some, seed=seed) for name, some in features.items()}
     for name, some in features.items():
         write_table(root / "tables" / name, text, some, activations[name], seed=seed)
-    with open_session(
-        root / "workspace", _config(root, list(features), seed), command="bench", progress=silent_progress(), runner=run_serially
-    ) as session:
+    place, config = root / "workspace", _config(root, list(features), seed)
+    with open_session(place, config, command="bench", progress=silent_progress(), runner=run_serially) as session:
         samples = {sample.feature_set.name: sample for sample in sample_all(session)}
         facts = {name: _facts(session, sample) for name, sample in samples.items()}
-    windows = _score_windows(root / "workspace", next(iter(samples.values())))
-    first, end = _token_ranges(text, windows, root / "workspace", next(iter(samples.values())))
-    meanings = _meanings(text, features, concepts, first, end)
+    corpus_id = next(iter(facts.values())).corpus_id
+    knowledge = learn(place, corpus_id, "score", text, features, concepts)
+    if len(knowledge.windows) > POOL_WINDOWS:
+        raise FeatlasError(
+            f"The score split has {len(knowledge.windows):,} windows, but the strata of {POOL_WINDOWS:,} at most are known. "
+            "Use a smaller size."
+        )
+    first, end = token_ranges(place, corpus_id, "score", text)
     populations = {
-        name: _population(root / "workspace", facts[name], windows, activations[name], first, end) for name in features
+        name: _population(place, facts[name], knowledge.windows, activations[name], first, end) for name in features
     }
-    return Planted(
-        root / "workspace", features, samples, facts, populations, Knowledge(windows, meanings), windows, text.n_tokens
+    return Planted(place, config, concepts, features, text, activations, samples, facts, populations, knowledge)
+
+
+def learn(
+    root: Path,
+    corpus_id: str,
+    split: Split,
+    text: PlantedText,
+    features: Mapping[str, Sequence[PlantedFeature]],
+    concepts: Sequence[Concept],
+) -> Knowledge:
+    """What every label says about every window of a split."""
+    first, end = token_ranges(root, corpus_id, split, text)
+    return Knowledge(split_windows(root, corpus_id, split), _meanings(text, features, concepts, first, end))
+
+
+def token_ranges(root: Path, corpus_id: str, split: Split, text: PlantedText) -> tuple[IntArray, IntArray]:
+    """First token of each window of a split, and the one after its last, in the numbering of the text."""
+    windows = split_windows(root, corpus_id, split)
+    number = {document.document.document_id: i for i, document in enumerate(text.documents)}
+    starts = (
+        evidence.scan(Workspace(root), "windows", corpus_id)
+        .filter(pl.col("split") == split)
+        .select("window_id", "start")
+        .sort("window_id")
+        .collect()["start"]
+        .to_numpy()
     )
+    first = text.first[[number[document] for document in windows.document_id]] + starts
+    return first, first + windows.n_tokens
 
 
 def _read(corpus: str | None, characters: int) -> list[Document]:
@@ -140,31 +178,6 @@ def _facts(session: Session, sample: Sample) -> SampleFacts:
     )
 
 
-def _score_windows(root: Path, sample: Sample) -> Windows:
-    windows = split_windows(root, sample.corpus.corpus_id, "score")
-    if len(windows) > POOL_WINDOWS:
-        raise FeatlasError(
-            f"The score split has {len(windows):,} windows, but the strata of {POOL_WINDOWS:,} at most are known. "
-            "Use a smaller size."
-        )
-    return windows
-
-
-def _token_ranges(text: PlantedText, windows: Windows, root: Path, sample: Sample) -> tuple[IntArray, IntArray]:
-    """First token of each window, and the one after its last, in the numbering of the text."""
-    number = {document.document.document_id: i for i, document in enumerate(text.documents)}
-    starts = (
-        evidence.scan(Workspace(root), "windows", sample.corpus.corpus_id)
-        .filter(pl.col("split") == "score")
-        .select("window_id", "start")
-        .sort("window_id")
-        .collect()["start"]
-        .to_numpy()
-    )
-    first = text.first[[number[document] for document in windows.document_id]] + starts
-    return first, first + windows.n_tokens
-
-
 def _population(
     root: Path, facts: SampleFacts, windows: Windows, activations: Sequence[Activations], first: IntArray, end: IntArray
 ) -> Population:
@@ -192,21 +205,17 @@ def _meanings(
     first: IntArray,
     end: IntArray,
 ) -> dict[str, Meaning]:
-    """What every label says about every window."""
-    order = np.argsort(first, kind="stable")
+    """What every label says about every window. An unrelated label is the true one of another feature."""
 
     def covered(holds: Predicate) -> BoolArray:
-        held = in_windows(text.occurrences(holds), n_tokens=text.n_tokens, first=first[order], end=end[order])
-        result = np.zeros(len(first), np.bool_)
-        result[order] = held
-        return result
+        return in_windows(text.occurrences(holds), n_tokens=text.n_tokens, first=first, end=end)
 
     families = {c.family: [o for o in concepts if o.family == c.family] for c in concepts}
     related = {family: covered(family_claim(members)) for family, members in families.items()}
     meanings: dict[str, Meaning] = {}
     for feature in (feature for some in features.values() for feature in some):
         for kind, claims in feature.labels.items():
-            for claim in claims:
+            for claim in claims if kind != "unrelated" else ():
                 if claim.text not in meanings and claim.holds is not None:
                     own = covered(claim.holds)
                     near = related[feature.concept.family] if kind in _HAS_RELATIVES else np.zeros(len(first), np.bool_)
@@ -222,4 +231,3 @@ def _meanings(
 
 
 _HAS_RELATIVES = ("true", "broad", "narrow", "sibling", "context_dropped")
-

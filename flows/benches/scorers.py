@@ -59,7 +59,7 @@ class ScorersBench:
             *(row for judge in RANK for row in _rank_rows(sets, judge)),
             *_coverage_rows(sets),
             *_control_rows(planted, sets, judges, self.seed),
-            *_robustness_rows(planted, sets, judges),
+            *_robustness_rows(planted, judges),
             *_cost_rows(planted, sets, judges, self.seed),
         ]
         rows.append(plain("CPU of the whole bench", time.process_time() - started, "s"))
@@ -87,7 +87,7 @@ def _size_rows(planted: Planted, sets: Sequence[JudgedSet]) -> list[Row]:
         plain("planted features", len(features), ""),
         plain("concepts", len({(f.concept.family, f.concept.name) for f in features}), ""),
         plain("families", len({f.concept.family for f in features}), ""),
-        plain("tokens of the corpus", planted.n_tokens, "tokens"),
+        plain("tokens of the corpus", planted.text.n_tokens, "tokens"),
         plain("windows of the score split", len(planted.windows), "windows"),
         plain("labels judged", sum(text != "" for s in sets for texts in s.labels for text in texts), ""),
         plain("labels compared", compared, ""),
@@ -192,12 +192,14 @@ def _control_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str,
         rows += [
             plain(f"no-label judge: mean {metric}", blind.mean, ""),
             at_most(f"no-label judge: distance of 0.5 to the interval of {metric}", outside, 0, ""),
-            plain(f"no-label judge: features whose interval of {metric} holds 0.5", blind.share_containing, "of features"),
+            plain(
+                f"no-label judge: features whose interval of {metric} holds 0.5", blind.share_containing, "of features"
+            ),
         ]
     return rows
 
 
-def _robustness_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str, Judge]) -> list[Row]:
+def _robustness_rows(planted: Planted, judges: dict[str, Judge]) -> list[Row]:
     """Judges that look at the order, or say yes to half of what they see, on the graded features."""
     from evals.planted import ranking
     from flows.benches._planted_judged import OURS, judge_set
@@ -225,7 +227,11 @@ def _cost_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str, Ju
             name = f"{judge}, {method}: windows to tell near-misses apart in 95 %"
             rows += [
                 plain(name, None if best is None else best.windows, "windows"),
-                plain(f"{judge}, {method}: prompt tokens for that", None if best is None else best.prompt_tokens, "tokens"),
-                plain(f"{judge}, {method}: lowest rank accuracy with {most.windows:.0f} windows", most.rank_accuracy, ""),
+                plain(
+                    f"{judge}, {method}: prompt tokens for that", None if best is None else best.prompt_tokens, "tokens"
+                ),
+                plain(
+                    f"{judge}, {method}: lowest rank accuracy with {most.windows:.0f} windows", most.rank_accuracy, ""
+                ),
             ]
     return rows

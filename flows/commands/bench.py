@@ -53,7 +53,9 @@ def bench(
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed, size, model))
+    chosen: Bench = create(
+        benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed, size, model)
+    )
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):

@@ -58,7 +58,9 @@ def _before(word: str, *members: str) -> Predicate:
     return pattern(rf"\b({one_of(members) if members else r'[A-Za-z]+'})(?= {word}\b)")
 
 
-def _concept(word: str, usual: tuple[str, ...], frames: tuple[str, ...], letters: str, everywhere: Predicate) -> Concept:
+def _concept(
+    word: str, usual: tuple[str, ...], frames: tuple[str, ...], letters: str, everywhere: Predicate
+) -> Concept:
     return Concept(
         family="next_word",
         name=f"before {word}",

@@ -61,7 +61,10 @@ USES: dict[str, Use] = {
         r"[1-3]?\d (?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
         "(?:on|until|since)",
         ("days of March, as dates", r"[1-3]?\d March\b"),
-        ("words for months", r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"),
+        (
+            "words for months",
+            r"(?:January|February|March|April|May|June|July|August|September|October|November|December)",
+        ),
         tuple(f"{day} {month}" for day, month in zip((3, 14, 29, 8, 21, 17, 30), MONTHS, strict=True)),
         ("The fair opens on {x} this time.", "We have rented it until {x}.", "It has not rained since {x}."),
         ("He has read {x} issues of the paper.", "The {x} rains were heavy.", "She counted {x} nights."),

@@ -9,10 +9,18 @@ from evals.planted.predicates import Predicate, either, one_of, pattern, words
 
 GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "kinship": ("members of a family", "er", ("mother", "father", "sister", "brother", "uncle", "cousin", "aunt")),
-    "trades": ("people by their trade", "er", ("baker", "plumber", "tailor", "butcher", "carpenter", "barber", "mason")),
+    "trades": (
+        "people by their trade",
+        "er",
+        ("baker", "plumber", "tailor", "butcher", "carpenter", "barber", "mason"),
+    ),
     "rulers": ("people who rule", "ing", ("king", "queen", "emperor", "duke", "sultan", "prince", "tsar")),
     "ranks": ("people by military rank", "ant", ("sergeant", "colonel", "captain", "admiral", "corporal", "marshal")),
-    "musicians": ("people who play music", "ist", ("pianist", "violinist", "drummer", "organist", "flautist", "cellist")),
+    "musicians": (
+        "people who play music",
+        "ist",
+        ("pianist", "violinist", "drummer", "organist", "flautist", "cellist"),
+    ),
     "athletes": ("people who do sports", "er", ("runner", "goalkeeper", "swimmer", "boxer", "rower", "sprinter")),
 }
 FRAMES = (

@@ -8,8 +8,14 @@ from evals.planted.concepts import Claim, Concept, Frames
 from evals.planted.predicates import Predicate, either, one_of, pattern, words
 
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "European capitals": ("a capital city in Europe", ("Paris", "Rome", "Vienna", "Lisbon", "Madrid", "Oslo", "Prague")),
-    "African capitals": ("a capital city in Africa", ("Cairo", "Nairobi", "Accra", "Tunis", "Dakar", "Lusaka", "Rabat")),
+    "European capitals": (
+        "a capital city in Europe",
+        ("Paris", "Rome", "Vienna", "Lisbon", "Madrid", "Oslo", "Prague"),
+    ),
+    "African capitals": (
+        "a capital city in Africa",
+        ("Cairo", "Nairobi", "Accra", "Tunis", "Dakar", "Lusaka", "Rabat"),
+    ),
     "Asian capitals": ("a capital city in Asia", ("Tokyo", "Delhi", "Hanoi", "Bangkok", "Manila", "Seoul", "Jakarta")),
     "South American countries": (
         "a country in South America",
@@ -48,7 +54,11 @@ def _concept(name: str, saying: str, members: tuple[str, ...], everywhere: Predi
     return Concept(
         family="places",
         name=name,
-        wordings=(f"names of {name}", f"{saying}, by its name", f"the name of {saying} such as {members[1]}, as a place"),
+        wordings=(
+            f"names of {name}",
+            f"{saying}, by its name",
+            f"the name of {saying} such as {members[1]}, as a place",
+        ),
         holds=_as_place(members),
         broad=Claim("names of places", everywhere),
         narrow=Claim(f"the place {members[0]} only", _as_place(members[:1])),
