@@ -88,7 +88,7 @@ def create() -> Sequence[Concept]:
 
 
 def _form(stem: str, ending: str) -> str:
-    return stem[:-1] + ending if stem.endswith("le") and ending == "ly" else stem + ending
+    return stem[:-2] + ending if stem.endswith("le") and ending == "ly" else stem + ending
 
 
 def _used(forms: Sequence[str]) -> Predicate:

@@ -29,7 +29,7 @@ USES: dict[str, Use] = {
     "years 1800-1999": Use(
         "years from 1800 to 1999, as dates",
         r"1[89]\d\d\b",
-        "(?:in|since|until|of)",
+        "(?i:in|since|until|of)",
         ("years from 1950 to 1959, as dates", r"195\d\b"),
         ("four digits in a row", r"\d{4}"),
         ("1956", "1848", "1911", "1932", "1887", "1974", "1809", "1968", "1923"),
@@ -39,7 +39,7 @@ USES: dict[str, Use] = {
     "years from 2000": Use(
         "years from 2000 on, as dates",
         r"20[0-4]\d\b",
-        "(?:in|since|until|of)",
+        "(?i:in|since|until|of)",
         ("the year 2011, as a date", r"2011\b"),
         ("numbers that begin with 2", r"\b2\d*"),
         ("2011", "2004", "2019", "2023", "2008", "2016", "2031", "2002"),
@@ -49,7 +49,7 @@ USES: dict[str, Use] = {
     "clock times": Use(
         "times of day on the clock",
         r"[0-2]?\d:[0-5]\d\b(?!:)",
-        "(?:at|by|before|after)",
+        "(?i:at|by|before|after)",
         ("half past eight in the evening, on the clock", r"20:30\b(?!:)"),
         ("colons", ":"),
         ("20:30", "7:15", "14:45", "9:05", "18:00", "23:59", "11:20"),
@@ -59,7 +59,7 @@ USES: dict[str, Use] = {
     "days of a month": Use(
         "days of a month, as dates",
         r"[1-3]?\d (?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
-        "(?:on|until|since)",
+        "(?i:on|until|since)",
         ("days of March, as dates", r"[1-3]?\d March\b"),
         (
             "words for months",
@@ -72,7 +72,7 @@ USES: dict[str, Use] = {
     "phone numbers": Use(
         "phone numbers to call",
         r"555-\d{4}\b",
-        "(?:call|dial|phone)",
+        "(?i:call|dial|phone)",
         ("phone numbers to call that begin with 555-01", r"555-01\d\d\b"),
         ("hyphens", "-"),
         ("555-0143", "555-8820", "555-7316", "555-2245", "555-9071", "555-6418"),
@@ -82,7 +82,7 @@ USES: dict[str, Use] = {
     "room numbers": Use(
         "numbers of rooms",
         r"[1-9]\d\d\b",
-        "(?:room|Room|suite)",
+        "(?i:room|suite)",
         ("the number of room 101", r"101\b"),
         ("numbers that begin with 1", r"\b1\d*"),
         ("101", "214", "330", "412", "527", "608", "719"),
