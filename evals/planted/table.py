@@ -101,6 +101,8 @@ def directions(text: PlantedText, activations: Sequence[Activations], *, seed: i
     offsets = np.arange(-AROUND, AROUND + 1)
     for number, active in enumerate(activations):
         if len(active.token):
-            around = np.clip(active.token[:, None] + offsets, 0, len(token) - 1)
+            document = np.searchsorted(text.first, active.token, side="right") - 1
+            first, last = text.first[document], text.first[document + 1] - 1
+            around = np.clip(active.token[:, None] + offsets, first[:, None], last[:, None])
             found[number] = vectors[token[around]].mean(axis=(0, 1)) - average
     return found
