@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -83,12 +83,6 @@ class Concept:
     @property
     def true(self) -> Claim:
         return Claim(self.wordings[0], self.holds)
-
-
-class Family(Protocol):
-    """What a file of `families` makes: its concepts, siblings left out."""
-
-    def __call__(self) -> Sequence[Concept]: ...
 
 
 @cache

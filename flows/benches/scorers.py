@@ -19,7 +19,7 @@ from labeling.errors import unknown_name
 
 if TYPE_CHECKING:
     from evals.planted.judges import Judge
-    from flows.benches._planted_judged import JudgedSet
+    from flows.benches._planted_judged import JudgedSet, Pooled
     from flows.benches._planted_workspace import Planted
 
 STRONG, WEAK, RELATED, EXACT = "noisy .95/.05", "noisy .80/.06", "related-aware", "exact"
@@ -78,20 +78,15 @@ def create(*, options: BenchOptions) -> ScorersBench:
 
 
 def _size_rows(planted: Planted, sets: Sequence[JudgedSet]) -> list[Row]:
-    from evals.planted.ranking import KINDS
-
     features = [feature for judged in sets for feature in judged.features]
-    compared = sum(int(judged.worth.compared.sum()) for judged in sets)
-    same = sum(int((judged.worth.mcc == judged.worth.mcc).sum()) for judged in sets)
     return [
         plain("planted features", len(features), ""),
         plain("concepts", len({(f.concept.family, f.concept.name) for f in features}), ""),
-        plain("families", len({f.concept.family for f in features}), ""),
-        plain("tokens of the corpus", planted.text.n_tokens, "tokens"),
+        plain("families of concepts", len({f.concept.family for f in features}), ""),
+        plain("text", planted.text.n_tokens, "tokens"),
         plain("windows of the score split", len(planted.windows), "windows"),
         plain("labels judged", sum(text != "" for s in sets for texts in s.labels for text in texts), ""),
-        plain("labels compared", compared, ""),
-        plain("labels that are predicates", same, f"of {len(features) * len(KINDS):,}"),
+        plain("labels compared", sum(int(judged.worth.compared.sum()) for judged in sets), ""),
     ]
 
 
@@ -140,7 +135,7 @@ def _rank_rows(sets: Sequence[JudgedSet], judge: str) -> list[Row]:
     return rows
 
 
-def _auroc(found) -> float:  # type: ignore[no-untyped-def]
+def _auroc(found: Pooled) -> float:
     from evals.planted.ranking import pooled_auroc
 
     return pooled_auroc(found.scores, found.compared)
