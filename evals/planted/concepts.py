@@ -78,6 +78,8 @@ class Concept:
     """Sentences in which it holds."""
     decoys: Frames = field(compare=False)
     """Sentences in which it does not hold, but the label without its context does."""
+    lures: Frames | None = field(default=None, compare=False)
+    """Sentences in which the trap alone holds, where text has too few of its own."""
     sibling: Claim | None = None
 
     @property

@@ -24,12 +24,13 @@ def plant_sentences(
     decoys: int,
     generator: np.random.Generator,
 ) -> list[Document]:
-    """Documents with `planted` sentences of each concept and `decoys` near-misses of each, at random lines."""
+    """Documents with `planted` sentences of each concept, `decoys` near-misses and as many lures, at random lines."""
     sentences = [
         frames.write(generator)
         for concept in concepts
-        for frames, n in ((concept.planted, planted), (concept.decoys, decoys))
-        for _ in range(n)
+        for frames, n in ((concept.planted, planted), (concept.decoys, decoys), (concept.lures, decoys))
+        for _ in range(n if frames is not None else 0)
+        if frames is not None
     ]
     lines = [document.text.split("\n") for document in documents]
     places = np.repeat(np.arange(len(lines)), [len(some) + 1 for some in lines])

@@ -17,7 +17,7 @@ from evals.planted.judges import Judge
 from evals.planted.protocols import PROTOCOLS, Protocol
 from evals.planted.ranking import NEAR_MISSES, Scores, rank_accuracy
 from flows.benches._planted_grades import SampledWindows, score
-from flows.benches._planted_judged import OURS, JudgedSet, peer_scores, pool_scores
+from flows.benches._planted_judged import JudgedSet, peer_scores, pool_scores
 from flows.benches._planted_workspace import Planted
 
 TARGET = 0.95
@@ -114,10 +114,6 @@ def _judged(sampled: SampledWindows, kept: np.ndarray) -> np.ndarray:
 
 
 def _headline(judged: JudgedSet, judge: str, kept: np.ndarray) -> Scores:
-    grades = judged.asked[judge].grades
-    part = SampledWindows(judged.sampled.contexts, judged.sampled.items, np.where(kept, judged.sampled.row, -1))
-    tables = [score(part, grades[:, column], intervals=False) for column in range(grades.shape[1])]
+    grades = np.where(kept[:, None, :], judged.asked[judge].grades, np.nan)
+    tables = [score(judged.sampled, grades[:, column], intervals=False) for column in range(grades.shape[1])]
     return np.stack([table.value[table.row("headline")] for table in tables], axis=1)
-
-
-__all__ = ["OURS", "PEER_WINDOWS", "SHARES", "Cost", "cheapest", "own_costs", "peer_costs", "tokens_per_window"]

@@ -46,7 +46,7 @@ class SampledWindows:
 class Asked:
     """What a judge made of labels, and what asking took."""
 
-    grades: FloatArray  # [F, S, W] 0-1; NaN where the window was not judged, or there was no answer
+    grades: FloatArray  # [F, S, n] 0-1, of each item; NaN is padding, or there was no answer
     reasons: Mapping[str, int]
     """Judgments without an answer, by reason."""
     n_requests: int
@@ -80,7 +80,7 @@ def ask(planted: Planted, sampled: SampledWindows, labels: Labels, judges: Mappi
     """Ask every judge about every label, on the windows and in the prompts of a run."""
     scorer = Detection(MODEL, WINDOWS_PER_REQUEST)
     n_labels = max(map(len, labels), default=0)
-    shape = (len(labels), n_labels, len(planted.windows))
+    shape = (len(labels), n_labels, sampled.row.shape[1])
     grades = {name: np.full(shape, np.nan, np.float32) for name in judges}
     reasons: dict[str, dict[str, int]] = {name: {} for name in judges}
     models = {name: Scripted(judge) for name, judge in judges.items()}
@@ -97,7 +97,7 @@ def ask(planted: Planted, sampled: SampledWindows, labels: Labels, judges: Mappi
                 results = asyncio.run(model.complete(asked.requests))
                 model.asked.clear()
                 found = scorer.parse(asked.task, planted.windows, results)
-                grades[name][feature, number, asked.task.rows] = found.values
+                grades[name][feature, number] = _of_items(found, asked, sampled.row[feature])
                 _count(found, reasons[name])
     return {name: Asked(grades[name], reasons[name], n_requests, characters / 4, n_windows) for name in judges}
 
@@ -107,6 +107,13 @@ def _ask_about(feature: int, text: str | None, contexts: Contexts, scorer: Detec
     return ask_about(row, contexts, np.zeros(0, np.int64), scorer, planted.windows, 0)
 
 
+def _of_items(found: Grades, asked: AskedLabel, row: IntArray) -> FloatArray:
+    """[n] grades in the places of a feature's items; a window that stands in two strata has its grade twice."""
+    order = np.argsort(asked.task.rows)
+    place = order[np.searchsorted(asked.task.rows[order], np.maximum(row, asked.task.rows.min()))]
+    return np.where(row >= 0, found.values[place], np.nan).astype(np.float32)
+
+
 def _count(found: Grades, reasons: dict[str, int]) -> None:
     for reason in found.reasons:
         if reason is not None:
@@ -114,11 +121,9 @@ def _count(found: Grades, reasons: dict[str, int]) -> None:
 
 
 def score(sampled: SampledWindows, grades: FloatArray, *, intervals: bool) -> MetricTable:
-    """Metrics of one label a feature, from its grades [F, W] of windows."""
-    feature = np.arange(len(grades))[:, None]
-    probability = np.where(sampled.row >= 0, grades[feature, sampled.row], np.nan).astype(np.float64)
+    """Metrics of one label a feature, from the grades [F, n] of its items."""
     return score_features(
-        sampled.items.with_probability(probability),
+        sampled.items.with_probability(grades.astype(np.float64)),
         generator=np.random.default_rng(0),
         intervals=intervals,
         draws=50,  # the intervals of balanced scores and AUROCs are closed forms

@@ -218,8 +218,7 @@ def _meanings(
             for claim in claims if kind != "unrelated" else ():
                 if claim.text not in meanings and claim.holds is not None:
                     own = covered(claim.holds)
-                    near = related[feature.concept.family] if kind in _HAS_RELATIVES else np.zeros(len(first), np.bool_)
-                    meanings[claim.text] = Meaning(own, near & ~own)
+                    meanings[claim.text] = Meaning(own, related[feature.concept.family] & ~own)
     for feature in (feature for some in features.values() for feature in some):
         true, broad = feature.labels["true"][0], feature.labels.get("broad", ())
         for claim in feature.labels.get("hedged", ()):
@@ -228,6 +227,3 @@ def _meanings(
         for claim in feature.labels.get("truncated", ()):
             meanings.setdefault(claim.text, meanings[(broad[0] if broad else true).text])
     return meanings
-
-
-_HAS_RELATIVES = ("true", "broad", "narrow", "sibling", "context_dropped")

@@ -212,10 +212,11 @@ def _robustness_rows(planted: Planted, judges: dict[str, Judge]) -> list[Row]:
 
 def _cost_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str, Judge], seed: int) -> list[Row]:
     from flows.benches import _planted_costs as costs
+    from flows.benches._planted_judged import OURS
 
     rows = []
     for judge in (STRONG, RELATED):
-        found = {costs.OURS: costs.own_costs(sets, judge, seed=seed)}
+        found = {OURS: costs.own_costs(sets, judge, seed=seed)}
         found |= costs.peer_costs(planted, sets, judges[judge], seed=seed)
         for method, some in found.items():
             best, most = costs.cheapest(some), some[-1]

@@ -29,6 +29,11 @@ MOVED = (
     ),
     ("A mark of {x} is on the wall.", "Around {x} is what we need.", "Less than {x} is not allowed."),
 )
+LURES = (
+    "The {x} key of the old keyboard is stuck.",
+    "What does {x} stand for in this table?",
+    "Someone drew a {x} on the wall.",
+)
 GONE = (
     "(?:walked|drove|ran|rode)",
     (
@@ -80,6 +85,7 @@ def _concept(name: str, unit: Unit) -> Concept:
         context_dropped=Claim(f"amounts in {name}, whatever they are for", pattern(amount)),
         planted=Frames(unit.use[1], {"x": fillings}),
         decoys=Frames(unit.use[2], {"x": fillings}),
+        lures=None if unit.sign == "m" else Frames(LURES, {"x": (unit.sign,)}),
     )
 
 

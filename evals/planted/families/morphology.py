@@ -77,6 +77,11 @@ ENDINGS: dict[str, tuple[str, Sequence[str], str, tuple[str, ...]]] = {
         ),
     ),
 }
+LURES = Frames(
+    ("A {x} came to the door.", "We never saw the {x} again.", "Nobody asked the {x} about it."),
+    {"x": ("witness", "governess", "lioness", "harness", "baroness")},
+)
+"""Words with the letters "ness" that name no quality; letters of the other endings are everywhere."""
 DECOYS = ('The clerk underlined "{x}" twice.', 'Is "{x}" spelled like that?', 'The next entry is "{x}" on page two.')
 
 
@@ -110,4 +115,5 @@ def _concept(
         context_dropped=Claim(f"{saying}, also where the word is only quoted", either(words(*forms))),
         planted=Frames(frames, {"x": forms}),
         decoys=Frames(DECOYS, {"x": forms}),
+        lures=LURES if ending == "ness" else None,
     )

@@ -117,6 +117,18 @@ def test_the_narrow_claim_holds_only_where_the_concept_does_and_the_sibling_else
     assert sum(bool(concept.sibling.holds(text)) for text in texts[:60]) <= 3
 
 
+def test_lures_hold_the_trap_and_nothing_else_of_the_concept() -> None:
+    lured = [concept for concept in all_concepts() if concept.lures is not None]
+    assert {concept.family for concept in lured} == {"amounts", "morphology"}
+    for concept in lured:
+        assert concept.lures is not None
+        texts = [concept.lures.write(np.random.default_rng(seed)) for seed in range(20)]
+        assert concept.trap.holds is not None
+        assert concept.context_dropped.holds is not None
+        assert all(concept.trap.holds(text) for text in texts)
+        assert not any(concept.holds(text) or concept.context_dropped.holds(text) for text in texts)
+
+
 def test_labels_that_mean_different_things_have_different_texts() -> None:
     concepts = all_concepts()
     texts: dict[str, str] = {}
