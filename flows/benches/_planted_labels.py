@@ -70,9 +70,9 @@ def verdicts(planted: Planted, feature_set: str, explainer: str) -> Verdicts:
         rows = store.read("explanations", sample_id=sample, explainer=explainer, state="labeled")
         scores = store.read("scores", sample_id=sample, explainer=explainer, scorer="detection", tau=TAU_SHARE)
     covered = {
-        feature: found
+        feature: windows
         for feature, text, pattern in rows.select("feature", "text", "pattern").iter_rows()
-        if (found := _covered(planted, text, pattern)) is not None
+        if (windows := _covered(planted, text, pattern)) is not None
     }
     found = judge_extensions(planted, feature_set, covered)
     if scores.is_empty():

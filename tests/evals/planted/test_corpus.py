@@ -17,7 +17,7 @@ def planted(seed: int = 0, n: int = 3) -> list[Document]:
 
 def test_every_sentence_stands_on_a_line_of_its_own_between_the_lines_that_were_there() -> None:
     found = planted()
-    assert sum(len(d.text.split("\n")) for d in found) == 3 + 2 + 1 + 2 * (3 + 1)
+    assert sum(len(d.text.split("\n")) for d in found) == 3 + 2 + 1 + 2 * (3 + 1 + 1)
     kept = [line for line in found[0].text.split("\n") if line in ("one", "two", "three")]
     assert kept == ["one", "two", "three"]
 
@@ -33,4 +33,4 @@ def test_the_same_seed_plants_the_same_text_and_another_one_does_not() -> None:
 
 def test_more_sentences_than_lines_go_round_again() -> None:
     found = planted(n=40)
-    assert sum(len(d.text.split("\n")) for d in found) == 3 + 2 + 1 + 2 * (40 + 1)
+    assert sum(len(d.text.split("\n")) for d in found) == 3 + 2 + 1 + 2 * (40 + 1 + 1)

@@ -20,7 +20,7 @@ def population() -> Population:
     return Population(
         windows=windows_of(*([str(i)] for i in range(8))),
         activation=np.where(FIRES, 1.0, 0.0)[None].astype(np.float32),
-        stratum=np.array([[STRATA.index(name) for name in STRATUM]], np.int8),  # type: ignore[arg-type]
+        stratum=np.array([[STRATA.index(name) for name in STRATUM]], np.int8),
         tau=np.array([0.01], np.float32),
     )
 

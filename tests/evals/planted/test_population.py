@@ -18,7 +18,7 @@ def test_windows_are_found_by_their_text_and_of_equal_ones_the_first() -> None:
 
 
 def test_a_window_fires_above_tau_and_strata_give_their_rows() -> None:
-    codes = [STRATA.index(name) for name in ("q1", "grey", "random")]  # type: ignore[arg-type]
+    codes = [STRATA.index(name) for name in ("q1", "grey", "random")]
     found = Population(
         WINDOWS, np.array([[1.0, 0.5, 0]], np.float32), np.array([codes], np.int8), np.array([0.5], np.float32)
     )
