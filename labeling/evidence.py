@@ -36,6 +36,9 @@ class EvidenceTable:
     columns: tuple[Column, ...]
     added: tuple[str, ...] = ()
     """Columns that files of an earlier version lack; they are NULL there."""
+    rows_together: int = 65_536
+    """Rows of a row group, which are read together: what looking up one window, or one feature, costs. Smaller ones make
+    whole scans dearer."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -73,6 +76,7 @@ WINDOWS = EvidenceTable(
         ("token_starts", pl.List(I32), "Offset in text of the first character of each token."),
         ("token_ends", pl.List(I32), "Offset in text after the last character of each token."),
     ),
+    rows_together=1024,
 )
 CONTEXTS = EvidenceTable(
     "contexts",
@@ -91,6 +95,7 @@ CONTEXTS = EvidenceTable(
         ("positions", pl.List(I16), "Tokens of the window with a non-zero activation, 0-based."),
         ("activations", pl.List(F32), "Raw activation at each of the positions."),
     ),
+    rows_together=4096,
 )
 PANEL = EvidenceTable(
     "panel",
@@ -141,6 +146,7 @@ JUDGMENTS = EvidenceTable(
         ),
     ),
     added=("place", "first_request_key"),
+    rows_together=8192,
 )
 LLM_REQUESTS = EvidenceTable(
     "llm_requests",
@@ -196,7 +202,7 @@ def write_shard(workspace: Workspace, table: str, key: str, shard: int, frame: p
     check_numbers(table, typed)
     ordered = typed.sort(declared.sorted_by)
     content = io.BytesIO()  # written by Python, whose errors say what the disk's trouble is
-    ordered.write_parquet(content, compression="zstd")
+    ordered.write_parquet(content, compression="zstd", row_group_size=declared.rows_together)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
