@@ -50,6 +50,12 @@ def rank_accuracy(scores: Scores, compared: BoolArray, kind: Kind) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
+def lowest_rank_accuracy(scores: Scores, compared: BoolArray, kinds: tuple[Kind, ...] = NEAR_MISSES) -> float:
+    """The lowest over some kinds; kinds without a pair don't count."""
+    found = [rank_accuracy(scores, compared, kind) for kind in kinds]
+    return min((value for value in found if not np.isnan(value)), default=float("nan"))
+
+
 def pair_wins(scores: Scores, compared: BoolArray, kind: Kind) -> Scores:
     """[F, wordings] 1 where the true label scores above, 0.5 at a tie, 0 below, NaN where there is no pair."""
     true, other = scores[:, :PARAPHRASES], scores[:, column(kind), None]

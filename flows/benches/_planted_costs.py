@@ -15,7 +15,7 @@ import numpy as np
 from evals.items import Items
 from evals.planted.judges import Judge
 from evals.planted.protocols import PROTOCOLS, Protocol
-from evals.planted.ranking import NEAR_MISSES, Scores, rank_accuracy
+from evals.planted.ranking import Scores, lowest_rank_accuracy
 from flows.benches._planted_grades import SampledWindows, score
 from flows.benches._planted_judged import JudgedSet, peer_scores, pool_scores
 from flows.benches._planted_workspace import Planted
@@ -94,7 +94,7 @@ def _peer(
 
 def _lowest(sets: Sequence[JudgedSet], scores: Sequence[Scores]) -> float:
     pooled = pool_scores(sets, scores)
-    return min(rank_accuracy(pooled.scores, pooled.compared, kind) for kind in NEAR_MISSES)
+    return lowest_rank_accuracy(pooled.scores, pooled.compared)
 
 
 def _keep(items: Items, share: float, seed: int) -> np.ndarray:

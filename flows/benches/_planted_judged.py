@@ -177,6 +177,11 @@ class Pooled:
     mcc: Scores  # [F, S]
     shape: np.ndarray  # [F] of each feature
 
+    @property
+    def n_unscored(self) -> int:
+        """Compared labels without a score."""
+        return int((np.isnan(self.scores) & self.compared).sum())
+
     def of_shape(self, shape: str) -> Pooled:
         """The features of one shape."""
         own = self.shape == shape

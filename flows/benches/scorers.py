@@ -91,54 +91,64 @@ def _size_rows(planted: Planted, sets: Sequence[JudgedSet]) -> list[Row]:
 
 
 def _rank_rows(sets: Sequence[JudgedSet], judge: str) -> list[Row]:
-    """Ours against each kind of label, with targets; by shape; then the same for the other methods."""
-    from evals.planted import ranking
+    """What one judge's answers make of true labels beside others, by every method."""
+    from evals.planted.ranking import spread_over_wordings
     from flows.benches._planted_judged import METHODS, OURS, pool
 
-    near, far = RANK[judge]
     ours = pool(sets, judge, OURS)
-    rows = []
+    others = [method for method in METHODS if method != OURS]
+    return [
+        *_own_rank_rows(ours, judge),
+        *_shape_rows(ours, judge),
+        *(row for method in others for row in _other_rank_rows(pool(sets, judge, method), judge, method)),
+        *(row for method in METHODS for row in _oracle_rows(pool(sets, judge, method), f"{judge}, {method}")),
+        plain(f"{judge}: deviation between wordings", spread_over_wordings(ours.scores), ""),
+        plain(f"{judge}: compared labels without a score", ours.n_unscored, ""),
+    ]
+
+
+def _own_rank_rows(ours: Pooled, judge: str) -> list[Row]:
+    """Ours against each kind of label, near-misses and far ones with their targets."""
+    from evals.planted import ranking
+
+    (near, far), rows = RANK[judge], []
     for kind in ranking.OTHERS:
         value, name = ranking.rank_accuracy(ours.scores, ours.compared, kind), f"{judge}: true above {_said(kind)}"
         limit = near if kind in ranking.NEAR_MISSES else far if kind in ranking.FAR_MISSES else None
         rows.append(plain(name, value, "") if limit is None else at_least(name, value, limit, ""))
-    for shape in dict.fromkeys(ours.shape.tolist()):
-        own = ours.of_shape(shape)
-        if own.compared.any():
-            lowest = min(ranking.rank_accuracy(own.scores, own.compared, kind) for kind in ranking.NEAR_MISSES)
-            rows.append(plain(f"{judge}, {shape}: true above near-misses, the lowest", lowest, ""))
-    for method in METHODS:
-        found = pool(sets, judge, method)
-        if method != OURS:
-            rows += [
-                plain(
-                    f"{judge}, {method}: true above {_said(kind)}",
-                    ranking.rank_accuracy(found.scores, found.compared, kind),
-                    "",
-                )
-                for kind in (*ranking.NEAR_MISSES, *ranking.FAR_MISSES)
-            ]
-        slope, intercept = ranking.oracle_line(found.scores, found.mcc)
-        rows += [
-            plain(f"{judge}, {method}: AUROC of true against near-misses", _auroc(found), ""),
-            plain(
-                f"{judge}, {method}: Spearman with oracle MCC within a concept",
-                ranking.oracle_correlation(found.scores, found.mcc),
-                "",
-            ),
-            plain(f"{judge}, {method}: slope on oracle MCC", slope, ""),
-            plain(f"{judge}, {method}: intercept on oracle MCC", intercept, ""),
-        ]
-    rows.append(plain(f"{judge}: deviation between wordings", ranking.spread_over_wordings(ours.scores), ""))
-    unscored = int(((ours.scores != ours.scores) & ours.compared).sum())
-    rows.append(plain(f"{judge}: compared labels without a score", unscored, ""))
     return rows
 
 
-def _auroc(found: Pooled) -> float:
-    from evals.planted.ranking import pooled_auroc
+def _shape_rows(ours: Pooled, judge: str) -> list[Row]:
+    from evals.planted.ranking import lowest_rank_accuracy
 
-    return pooled_auroc(found.scores, found.compared)
+    own = {shape: ours.of_shape(shape) for shape in dict.fromkeys(ours.shape.tolist())}
+    return [
+        plain(f"{judge}, {shape}: true above near-misses, the lowest", lowest_rank_accuracy(o.scores, o.compared), "")
+        for shape, o in own.items()
+        if o.compared.any()
+    ]
+
+
+def _other_rank_rows(found: Pooled, judge: str, method: str) -> list[Row]:
+    from evals.planted import ranking
+
+    kinds = (*ranking.NEAR_MISSES, *ranking.FAR_MISSES)
+    accuracy = {kind: ranking.rank_accuracy(found.scores, found.compared, kind) for kind in kinds}
+    return [plain(f"{judge}, {method}: true above {_said(kind)}", value, "") for kind, value in accuracy.items()]
+
+
+def _oracle_rows(found: Pooled, name: str) -> list[Row]:
+    from evals.planted.ranking import oracle_correlation, oracle_line, pooled_auroc
+
+    slope, intercept = oracle_line(found.scores, found.mcc)
+    within = oracle_correlation(found.scores, found.mcc)
+    return [
+        plain(f"{name}: AUROC of true against near-misses", pooled_auroc(found.scores, found.compared), ""),
+        plain(f"{name}: Spearman with oracle MCC within a concept", within, ""),
+        plain(f"{name}: slope on oracle MCC", slope, ""),
+        plain(f"{name}: intercept on oracle MCC", intercept, ""),
+    ]
 
 
 def _said(kind: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from evals.planted.ranking import (
     KINDS,
     column,
+    lowest_rank_accuracy,
     oracle_correlation,
     oracle_line,
     pooled_auroc,
@@ -67,3 +68,10 @@ def test_the_line_on_the_oracle_has_its_slope_and_intercept() -> None:
 
 def test_the_spread_over_wordings_is_their_standard_deviation() -> None:
     assert spread_over_wordings(scores((0.5, 0.6, 0.7))) == pytest.approx(0.1)
+
+
+def test_the_lowest_rank_accuracy_leaves_out_kinds_without_a_pair() -> None:
+    own = scores((0.9, 0.9, 0.9), broad=0.8, narrow=0.95)
+    assert lowest_rank_accuracy(own, EVERY) == 0.0
+    assert lowest_rank_accuracy(own, EVERY, ("broad", "trap")) == 1.0
+    assert math.isnan(lowest_rank_accuracy(own, EVERY, ("trap",)))
