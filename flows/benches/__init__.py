@@ -70,7 +70,9 @@ class BenchOptions:
     seed: int | None = None
     """Of the moments at which they are killed, or of what is planted."""
     size: str | None = None
-    """How much is planted: small, default or large."""
+    """Another size than the bench's own."""
+    python: str | None = None
+    """Interpreter of an environment where the program to compare with is installed."""
     model: str | None = None
     """`provider/model` that writes and judges labels."""
 

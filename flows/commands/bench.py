@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +27,8 @@ from labeling.registry import create, names
 )
 @click.option(
     "--corpus",
-    help="For the benches `prompts`, `scorers`, `explainers`: a file or folder of text, instead of the embedded corpus.",
+    help="For the benches `prompts`, `delphi`, `scorers`, `explainers`: a file or folder of text, instead of the embedded "
+    "corpus.",
 )
 @click.option(
     "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
@@ -36,26 +38,21 @@ from labeling.registry import create, names
     type=click.IntRange(min=0),
     help="For the same: of the random moments; for `scorers` and `explainers`: of what is planted. 0 if left out.",
 )
-@click.option("--size", help="For the benches `scorers` and `explainers`: small, default or large.")
+@click.option(
+    "--size",
+    type=click.Choice(["small", "default", "large", "million"]),
+    help="For the benches `scorers` and `explainers`: small, default or large. For `sampler`: million, a dictionary of "
+    "1,048,576 features.",
+)
+@click.option("--python", help="For the bench `delphi`: the Python of an environment where eai-delphi is installed.")
 @click.option("--model", help="For the bench `explainers`: provider/model that writes labels and judges them.")
 @json_option
-def bench(
-    name: str,
-    workspace: Path | None,
-    corpus: str | None,
-    kills: int | None,
-    seed: int | None,
-    size: str | None,
-    model: str | None,
-    as_json: bool,
-) -> None:
+def bench(name: str, as_json: bool, **options: Any) -> None:
     """Measure what the documentation promises, and print each number beside its target.
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    chosen: Bench = create(
-        benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed, size, model)
-    )
+    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(**options))
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):

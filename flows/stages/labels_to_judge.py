@@ -89,11 +89,10 @@ def assigned_controls(session: Session, sample: Sample, labeled: pl.Series) -> l
         pl.col("feature").is_in(labeled.to_list())
     )
     ids = features["feature"].to_numpy().astype(np.int64)
-    neighbors = decoder_neighbors(session.workspace, sample.sample_id, sample.feature_set.n_features)
     assigned = assign_controls(
         ids,
         firing_rate=features["firing_rate"].to_numpy(),
-        neighbors=neighbors[ids],
+        neighbors=decoder_neighbors(session.workspace, sample.sample_id, ids),
         labeled=np.ones(len(ids), dtype=np.bool_),
         limit=session.config.score.control_features,
         generator=np.random.default_rng(session.config.sample.seed),
