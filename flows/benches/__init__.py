@@ -68,11 +68,13 @@ class BenchOptions:
     kills: int | None = None
     """Runs to kill."""
     seed: int | None = None
-    """Of the moments at which they are killed."""
+    """Of the moments at which they are killed, or of what is planted."""
     size: str | None = None
     """Another size than the bench's own."""
     python: str | None = None
     """Interpreter of an environment where the program to compare with is installed."""
+    model: str | None = None
+    """`provider/model` that writes and judges labels."""
 
     def only(self, bench: str, *used: str) -> None:
         """Raise UsageError when an option is given that the bench does not use."""

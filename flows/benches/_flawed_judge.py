@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from evals.planted.judges import read_prompt
 from labeling.identity import identify
 from labeling.types import LLMRequest
 
 Truth = Callable[[str, str], bool]
 """Whether the feature with this label fires in this text."""
-
-_DESCRIPTION = re.compile(r'^Description: (".*")$', re.MULTILINE)
-_EXCERPT = re.compile(r'^\d+ (".*")$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class FlawedJudge:
 
     def __call__(self, request: LLMRequest) -> str:
         label, texts = read_prompt(request.user)
-        own = np.array([self._own_view(label, text) for text in texts])
+        own = np.array([self._own_view(label or "", text) for text in texts])
         grades = [round(grade) for grade in flawed(own, self.flaws)]
         rng = np.random.default_rng(int(identify("slip", seed=self.seed, prompt=request.user), 16))
         slipped = rng.random() < 1 - (1 - self.flaws.slips) ** len(texts)
@@ -66,12 +63,6 @@ class FlawedJudge:
         """Grade 0-100 that it gives when it sees nothing else."""
         sign = 1 if self.truth(label, text) else -1
         return 100 / (1 + math.exp(-2 * (sign * self.separation / 2 + _noise(self.seed, label, text))))
-
-
-def read_prompt(user: str) -> tuple[str, list[str]]:
-    """The label and the windows of a prompt of `detection`, unquoted."""
-    found = _DESCRIPTION.search(user)
-    return json.loads(found[1]) if found else "", [json.loads(text) for text in _EXCERPT.findall(user)]
 
 
 def flawed(own: np.ndarray, flaws: Flaws) -> np.ndarray:

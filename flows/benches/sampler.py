@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from flows.benches import BenchOptions, Row, at_most, plain
 from flows.benches._million import measure as measure_wide
 from flows.benches._whole_stage import Stage, measure
+from labeling.errors import unknown_name
 
 TARGET_RATIO = 1.05
 TARGET_BYTES = 4_096
@@ -61,6 +62,8 @@ class MillionBench:
 def create(*, options: BenchOptions) -> SamplerBench | MillionBench:
     """Make the bench. Raise UsageError for options that it does not use."""
     options.only("sampler", "size")
+    if options.size not in (None, "million"):
+        raise unknown_name("size", options.size, ("million",))
     return SamplerBench() if options.size is None else MillionBench()
 
 

@@ -22,19 +22,30 @@ from labeling.registry import create, names
     "--workspace",
     "-w",
     type=click.Path(path_type=Path),
-    help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace.",
+    help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace. "
+    "For `scorers` and `explainers`: keep what is planted and measured in this folder.",
 )
 @click.option(
-    "--corpus", help="For the benches `prompts` and `delphi`: a file or folder of text, instead of the embedded corpus."
+    "--corpus",
+    help="For the benches `prompts`, `delphi`, `scorers`, `explainers`: a file or folder of text, instead of the embedded "
+    "corpus.",
 )
 @click.option(
     "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
 )
-@click.option("--seed", type=int, help="For the same: of the random moments, 0 if left out.")
 @click.option(
-    "--size", type=click.Choice(["million"]), help="For the bench `sampler`: a dictionary of 1,048,576 features."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="For the same: of the random moments; for `scorers` and `explainers`: of what is planted. 0 if left out.",
+)
+@click.option(
+    "--size",
+    type=click.Choice(["small", "default", "large", "million"]),
+    help="For the benches `scorers` and `explainers`: small, default or large. For `sampler`: million, a dictionary of "
+    "1,048,576 features.",
 )
 @click.option("--python", help="For the bench `delphi`: the Python of an environment where eai-delphi is installed.")
+@click.option("--model", help="For the bench `explainers`: provider/model that writes labels and judges them.")
 @json_option
 def bench(name: str, as_json: bool, **options: Any) -> None:
     """Measure what the documentation promises, and print each number beside its target.

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evals.planted.judges import read_prompt
 from evals.scorers.detection import SYSTEM, Detection
 from flows.benches import BenchOptions
-from flows.benches._flawed_judge import NO_FLAWS, FlawedJudge, Flaws, flawed, read_prompt, slip
+from flows.benches._flawed_judge import NO_FLAWS, FlawedJudge, Flaws, flawed, slip
 from flows.benches._placed import judgments_of_judges
 from flows.benches._planted import contains, plant
 from flows.benches.prompts import FiringFirst, PromptsBench, ask_twice, aurocs, balanced, create, judge_all
