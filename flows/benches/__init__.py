@@ -71,6 +71,8 @@ class BenchOptions:
     """Of the moments at which they are killed."""
     size: str | None = None
     """Another size than the bench's own."""
+    python: str | None = None
+    """Interpreter of an environment where the program to compare with is installed."""
 
     def only(self, bench: str, *used: str) -> None:
         """Raise UsageError when an option is given that the bench does not use."""

@@ -24,7 +24,9 @@ from labeling.registry import create, names
     type=click.Path(path_type=Path),
     help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace.",
 )
-@click.option("--corpus", help="For the bench `prompts`: a file or folder of text, instead of the embedded corpus.")
+@click.option(
+    "--corpus", help="For the benches `prompts` and `delphi`: a file or folder of text, instead of the embedded corpus."
+)
 @click.option(
     "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
 )
@@ -32,6 +34,7 @@ from labeling.registry import create, names
 @click.option(
     "--size", type=click.Choice(["million"]), help="For the bench `sampler`: a dictionary of 1,048,576 features."
 )
+@click.option("--python", help="For the bench `delphi`: the Python of an environment where eai-delphi is installed.")
 @json_option
 def bench(name: str, as_json: bool, **options: Any) -> None:
     """Measure what the documentation promises, and print each number beside its target.

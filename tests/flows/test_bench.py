@@ -9,18 +9,24 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from flows.benches import Row, at_least, at_most, between, plain
+from flows.benches import BenchOptions, Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, run_child
 from flows.benches._whole_stage import Stage
 from flows.benches.contexts import ContextsBench
+from flows.benches.delphi import OURS, WIDTH, write_dictionary, write_model
+from flows.benches.delphi import create as create_delphi
 from flows.benches.demo import cost, quality
 from flows.benches.forward import Forward
 from flows.benches.sampler import MillionBench, SamplerBench
 from flows.benches.start import Start
 from flows.commands.bench import as_text
 from labeling import evidence
+from labeling.errors import UsageError
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.flows.mini import featlas
@@ -135,6 +141,27 @@ def test_the_bench_of_the_forward_pass_puts_a_bare_loop_beside_ours() -> None:
     assert all(row.value is not None and row.value > 0 for row in rows)
 
 
+def test_a_missing_delphi_is_told_and_is_no_miss() -> None:
+    rows = create_delphi(options=BenchOptions()).measure()
+    assert [("not installed" in row.name, row.value, row.ok) for row in rows] == [(True, None, True)]
+    with pytest.raises(UsageError, match="--python is /no/such/python"):
+        create_delphi(options=BenchOptions(python="/no/such/python"))
+
+
+@pytest.mark.slow
+def test_our_side_of_the_comparison_with_delphi_reads_the_tokens_that_delphi_gets(tmp_path: Path) -> None:
+    write_model(tmp_path, corpus=None)
+    write_dictionary(tmp_path, features=512, center=torch.zeros(WIDTH))
+    (tmp_path / "job.json").write_text(json.dumps({"corpus": None, "max_tokens": 24_576}))
+    ran = run_child([sys.executable, "-c", OURS, str(tmp_path)], environment={**os.environ, "PYTHONPATH": "."})
+    said = json.loads(ran.stdout)
+    assert said["cpu_seconds"] > said["reading"] > 0
+    tokens = load_file(tmp_path / "tokens.safetensors")["tokens"]
+    assert 24_576 <= tokens.numel() <= said["tokens"] < 24_576 + 8_192 * 4
+    contexts = pl.read_parquet(tmp_path / "workspace" / "evidence" / "contexts" / "*.parquet")
+    assert set(contexts["feature"]) <= set(range(100))
+
+
 def test_the_cost_of_the_demo_is_read_from_its_summary_and_its_process() -> None:
     summary = json.dumps({"seconds": {"sample": 40.0, "label": 2.5}})
     rows = cost(Finished(0, summary, wall_seconds=121.0, cpu_seconds=150.0, peak_mib=2048.0))
@@ -230,7 +257,7 @@ def test_a_missed_target_is_exit_code_1_and_json_has_the_promised_names(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["strat"], "Did you mean 'start'? Known: contexts, "),
+        (["strat"], "Did you mean 'start'? Known: "),
         (["start", "--workspace", "w"], "takes no --workspace, but it is w"),
         (["start", "--seed", "3"], "takes no --seed, but it is 3"),
         (["start", "--corpus", "c"], "takes no --corpus, but it is c"),
