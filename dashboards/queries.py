@@ -150,15 +150,15 @@ def scoreboard(reader: Reader, feature_set: str) -> pl.DataFrame:
 
 
 _CURRENT_SCORES = """
-    SELECT x.* FROM scores AS x LEFT JOIN runs AS r USING (run_id)
-    WHERE list_contains($1, x.sample_id) AND abs(x.tau - $2) < 1e-9
+    SELECT x.* FROM scores AS x LEFT JOIN runs AS r USING (run_id) LEFT JOIN explanations AS e USING (explanation_id)
+    WHERE list_contains($1, x.sample_id) AND abs(x.tau - $2) < 1e-9 AND coalesce(e.repeat, 0) = 0
     QUALIFY row_number() OVER (
         PARTITION BY x.sample_id, x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.control,
                      x.metric
         ORDER BY x.epoch DESC, r.started_at DESC NULLS LAST, x.score_id
     ) = 1
 """
-"""One score a feature, metric and control: the newest where it was scored again with other settings."""
+"""One score a feature, metric and control: the newest where it was scored again with other settings; repeats left out."""
 
 
 def score_bins(
@@ -264,8 +264,9 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
              AND l.explainer = j.explainer AND l.scorer = j.scorer
              AND l.explainer_model IS NOT DISTINCT FROM j.explainer_model
              AND l.judge_model IS NOT DISTINCT FROM j.judge_model
+            LEFT JOIN explanations AS e ON e.explanation_id = j.explanation_id
             WHERE j.sample_id = $1 AND list_contains($2, j.feature) AND j.control IS NULL AND j.split = 'score'
-              AND j.state = 'answered'
+              AND j.state = 'answered' AND coalesce(e.repeat, 0) = 0
             GROUP BY ALL
         )
         SELECT c.feature, c.stratum, c.place, c.max_activation, c.positions, c.activations, c.population,

@@ -120,9 +120,9 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
                        PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model
                        ORDER BY r.started_at DESC NULLS LAST, x.epoch DESC, x.score_id DESC
                    ) AS place
-            FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+            FROM scores AS x LEFT JOIN runs AS r USING (run_id) LEFT JOIN explanations AS e USING (explanation_id)
             WHERE x.sample_id = $1 AND x.metric = 'headline' AND abs(x.tau - $2) < 1e-9 AND x.control IS NULL
-              AND x.value IS NOT NULL
+              AND x.value IS NOT NULL AND coalesce(e.repeat, 0) = 0
             WINDOW w AS (
                 PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model
                 ORDER BY r.started_at NULLS FIRST, x.epoch, x.score_id

@@ -51,6 +51,23 @@ class ScoreTable:
     def true_headline(self) -> Row | None:
         return self.cell("", "headline")
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What the headline scores of the true labels mean: against wrong labels, and when they are judged again."""
+        row = self.true_headline or {}
+        said = []
+        if row.get("share_significant") is not None:
+            said.append(
+                f"{row['share_significant']:.0%} of the labels beat wrong ones (q < 0.05, {row['n_null']:,} scores of wrong "
+                f"labels); {row['share_above_null']:.0%} are above their 95th percentile, where 5 % would be chance."
+            )
+        if row.get("reliability") is not None:
+            said.append(f"{row['reliability']:.0%} of the variance between scores is not noise.")
+        if row.get("flip_rate") is not None:
+            icc = "" if row.get("icc") is None else f"; intraclass correlation of scores {row['icc']:.2f}"
+            said.append(f"Asked again, the judge changes {row['flip_rate']:.1%} of its yes and no{icc}.")
+        return tuple(said)
+
     def cell(self, name: str, column: str) -> Row | None:
         """Cell of a control (empty for true labels) and a metric of the table that is always shown."""
         names = [shown for shown, _ in self.metrics]
@@ -59,11 +76,19 @@ class ScoreTable:
 
 
 def score_tables(rows: Iterable[Row], *, tau: float) -> tuple[ScoreTable, ...]:
-    """Tables for one feature set at one threshold, the highest headline score of true labels first."""
+    """Tables for one feature set at one threshold, the highest lower end of the true labels' headline score first."""
     kept = [row for row in rows if abs(row["tau"] - tau) < 1e-9]
     makers = dict.fromkeys(_maker(row) for row in kept if row["control"] is None)
     tables = [_table(maker, [row for row in kept if _belongs(row, maker)], tau) for maker in makers]
-    return tuple(sorted(tables, key=lambda table: -((table.true_headline or {}).get("mean") or 0.0)))
+    return tuple(sorted(tables, key=_rank))
+
+
+def _rank(table: ScoreTable) -> tuple[float, float]:
+    """By the lower end of the interval: a high mean over few features may be luck."""
+    headline = table.true_headline or {}
+    mean = headline.get("mean") or 0.0
+    low = headline.get("low")
+    return -(mean if low is None else low), -mean
 
 
 def _maker(row: Row) -> Maker:

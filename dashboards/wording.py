@@ -93,11 +93,20 @@ CONTROLS: Mapping[str, Term] = {
     "other_feature": Term("Another feature's", "The label of some other feature."),
     "neighbor": Term("Nearest neighbor's", "The label of the feature with the most similar direction."),
     "generic": Term("A generic label", "One label for all that fits nearly any text."),
+    "over_broad": Term("An over-broad label", "One label for all that fits any text in the language."),
     "no_label": Term("No label", "The judge guesses from the text alone."),
+    "permuted": Term(
+        "Grades dealt again",
+        "The judge's own grades, dealt out again among the windows of the feature: no signal is left.",
+    ),
     "random_weights": Term(
         "Random weights",
         "True labels of features from the same model with random weights. They too follow single tokens, so only what "
         "stands above this was learned.",
+    ),
+    "random_directions": Term(
+        "Random directions",
+        "True labels of random directions that fire as often: what a dictionary scores that found nothing.",
     ),
 }
 

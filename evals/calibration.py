@@ -8,10 +8,11 @@ fire, a quarter are hard negatives and a quarter random ones, which is the world
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from evals.intervals import Interval, jeffreys
 from evals.items import Bool, Float, Int, Items
 from evals.strata import ABOVE, HARD_PARTS, RANDOM, lay_out
 from labeling.errors import FeatlasError
@@ -56,10 +57,45 @@ class Reliability:
     edges: Float  # [bins + 1]
     probability: Float  # [bins] weighted mean; NaN where the bin is empty
     observed: Float  # [bins] weighted share that fires
+    interval: Interval  # [bins] of observed: Jeffreys with the effective number of windows (Kish)
     weight: Float  # [bins] share of the balanced world
     n_items: Int  # [bins]
     brier_skill: float
     """1 - Brier score / 0.25, where 0.25 is what always saying 0.5 gets."""
+
+
+@dataclass(frozen=True)
+class ReliabilitySums:
+    """What a reliability curve is made from. Sums over other features are added: a curve over all needs no more."""
+
+    weight: Float  # [bins] features weigh 1 each
+    squared_weight: Float  # [bins]
+    probability: Float  # [bins] weighted
+    fires: Float  # [bins] weighted
+    n_items: Int  # [bins]
+    squared_error: float
+    """Weighted."""
+
+    def __add__(self, other: ReliabilitySums) -> ReliabilitySums:
+        return ReliabilitySums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def curve(self) -> Reliability:
+        """Raise ValueError when no feature had all kinds of windows."""
+        total = float(self.weight.sum())
+        if total <= 0:
+            raise ValueError("no feature has answered firing, hard and random windows")
+        divisor = np.where(self.weight > 0, self.weight, np.nan)
+        observed = self.fires / divisor
+        units = np.where(self.weight > 0, self.weight**2 / np.maximum(self.squared_weight, 1e-300), 0.0)
+        return Reliability(
+            edges=np.linspace(0, 1, len(self.weight) + 1),
+            probability=self.probability / divisor,
+            observed=observed,
+            interval=jeffreys(np.nan_to_num(observed) * units, units),
+            weight=self.weight / total,
+            n_items=self.n_items,
+            brier_skill=float(1 - 4 * self.squared_error / total),
+        )
 
 
 def fit_curve(items: Items) -> Curve:
@@ -94,25 +130,24 @@ def calibrate(items: Items, curve: Curve) -> Items:
 
 def reliability(items: Items, *, bins: int = 10) -> Reliability:
     """Reliability curve of a judge over all features. Raise ValueError when no feature has all kinds of windows."""
+    return reliability_sums(items, bins=bins).curve()
+
+
+def reliability_sums(items: Items, *, bins: int = 10) -> ReliabilitySums:
+    """Sums of one part of the features; those without all kinds of windows count for nothing."""
     probability, fires, weight = _balanced_rows(items)
-    if not len(probability):
-        raise ValueError("no feature has answered firing, hard and random windows")
-    weight = weight / weight.sum()
-    edges = np.linspace(0, 1, bins + 1)
-    which = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, bins - 1)
+    which = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), probability, side="right") - 1, 0, bins - 1)
 
     def total(values: Float) -> Float:
         return np.bincount(which, weights=values, minlength=bins).astype(np.float64)
 
-    held = total(weight)
-    divisor = np.where(held > 0, held, np.nan)
-    return Reliability(
-        edges=edges,
-        probability=total(weight * probability) / divisor,
-        observed=total(weight * fires) / divisor,
-        weight=held,
+    return ReliabilitySums(
+        weight=total(weight),
+        squared_weight=total(weight**2),
+        probability=total(weight * probability),
+        fires=total(weight * fires),
         n_items=np.bincount(which, minlength=bins),
-        brier_skill=float(1 - 4 * (weight * (probability - fires) ** 2).sum()),
+        squared_error=float((weight * (probability - fires) ** 2).sum()),
     )
 
 

@@ -1,24 +1,27 @@
 """Labels that must score low: whose label stands in for a feature's own, and what a score means against them.
 
-Assignments are made of feature ids only; judging them is the same as judging true labels. `random_weights` is a whole
-feature set of its own and is not assigned here.
+Assignments are made of feature ids only; judging them is the same as judging true labels. `random_weights` and
+`random_directions` are whole feature sets of their own and are not assigned here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from evals.items import Bool, Float, Int
-from labeling.types import Label
+from evals.items import Bool, Float, Int, Items
+from labeling.types import STRATA, Label
 
-LabelControl = Literal["shuffled", "other_feature", "neighbor", "generic", "no_label"]
-LABEL_CONTROLS: tuple[LabelControl, ...] = ("shuffled", "other_feature", "neighbor", "generic", "no_label")
+LabelControl = Literal["shuffled", "other_feature", "neighbor", "generic", "over_broad", "no_label"]
+LABEL_CONTROLS: tuple[LabelControl, ...] = get_args(LabelControl)
 
-GENERIC_LABEL = Label("any text")
-"""The label that is true of every window and tells nothing."""
+FIXED_LABELS: Mapping[LabelControl, Label] = {"generic": Label("any text"), "over_broad": Label("any English text")}
+"""Labels that are true of every window, or of nearly every one, and tell nothing about a feature."""
+PERMUTED = "permuted"
+"""The control that asks nobody: a feature's own grades, dealt out again among its windows."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,12 @@ class Assignment:
 
     control: LabelControl
     feature: Int  # [m] ids, ascending
-    source: Int | None  # [m] the feature whose label is judged; None for `generic` and `no_label`
+    source: Int | None  # [m] the feature whose label is judged; None for the fixed labels and `no_label`
 
     @property
     def label(self) -> Label | None:
-        """The fixed label of `generic`; None for `no_label`, and where labels come from `source`."""
-        return GENERIC_LABEL if self.control == "generic" else None
+        """The fixed label of the control; None for `no_label`, and where labels come from `source`."""
+        return FIXED_LABELS.get(self.control)
 
 
 def density_terciles(firing_rate: Float) -> Int:
@@ -103,6 +106,21 @@ def _other_feature(position: int, ids: Int, rate: Float, neighbors: Int) -> int:
 def _first_labeled(neighbors: Int, ids: Int) -> int:
     known = neighbors[np.isin(neighbors, ids)]
     return int(known[0]) if len(known) else -1
+
+
+def permute_grades(items: Items, generator: np.random.Generator) -> Items:
+    """Deal each feature's grades out again among its windows: which one fires no longer tells anything about a grade.
+
+    What a judge's grades look like stays as it was, lost ones included; `top` windows, which no metric counts, stay out.
+    """
+    movable = (items.stratum >= 0) & (items.stratum != STRATA.index("top"))
+    place = np.argsort(~movable, axis=1, kind="stable")
+    drawn = np.argsort(np.where(movable, generator.random(movable.shape), 2.0), axis=1, kind="stable")
+    probability = items.probability.copy()
+    moved = np.arange(items.width) < movable.sum(axis=1)[:, None]
+    row = np.broadcast_to(np.arange(len(items))[:, None], moved.shape)[moved]
+    probability[row, place[moved]] = items.probability[row, drawn[moved]]
+    return items.with_probability(probability)
 
 
 def pooled_p_values(scores: Float, tercile: Int, null_scores: Float, null_tercile: Int) -> Float:

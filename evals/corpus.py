@@ -77,11 +77,11 @@ class Noise:
 
 
 def draw_noise(width: int, *, draws: int, generator: np.random.Generator) -> Noise:
-    return Noise(
-        documents=generator.standard_exponential((N_PARTS, width, draws), dtype=np.float32),
-        zero=generator.standard_gamma(0.5, (N_PARTS, draws), dtype=np.float32),
-        one=generator.standard_gamma(0.5, (N_PARTS, draws), dtype=np.float32),
-    )
+    """Draw the weights. The k-th document's do not depend on `width`, so that a feature's intervals are the same whichever
+    features it is scored with."""
+    zero, one = (generator.standard_gamma(0.5, (N_PARTS, draws), dtype=np.float32) for _ in range(2))
+    documents = generator.standard_exponential((width, N_PARTS, draws), dtype=np.float32)
+    return Noise(np.ascontiguousarray(documents.transpose(1, 0, 2)), zero, one)
 
 
 def corpus_intervals(design: Design, grades: Float, base: Float, noise: Noise) -> dict[str, Interval]:

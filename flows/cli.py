@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cluster": ("flows.commands.run", "Find neighbors and clusters, name them, draw the map."),
     "report": ("flows.commands.inspect", "Write the report: one HTML file, and its tables as CSV."),
     "query": ("flows.commands.inspect", "Ask the published snapshot a question in SQL; read-only."),
+    "compare": (
+        "flows.commands.compare",
+        "Compare two explainers, models, prompts, dictionaries or runs on the same windows.",
+    ),
     "serve": ("flows.commands.serve", "Show it all in the browser: scoreboard, features, map, runs, SQL."),
     "export": ("flows.commands.inspect", "Copy everything into one DuckDB file to give away."),
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
@@ -37,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Turn activations of delphi or Neuronpedia into an activation table.",
     ),
     "train-dictionary": ("flows.commands.setup", "Train a TopK dictionary on a model's activations."),
+    "random-directions": ("flows.commands.setup", "Make a control: random directions as sparse as a dictionary."),
     "fake-provider": ("flows.commands.fake_provider", "Serve a language model's APIs here, to try without a key."),
     "bench": ("flows.commands.bench", "Measure what the documentation promises."),
 }

@@ -21,7 +21,7 @@ SELECT sample_id, feature_set, explainer, explainer_model AS model, NULL AS scor
             AND done.explainer = e.explainer AND done.explainer_model = e.explainer_model AND done.state = 'labeled')
        ) AS remaining
 FROM explanations AS e JOIN samples USING (sample_id)
-WHERE explainer_model IS NOT NULL AND e.{LATEST} GROUP BY ALL ORDER BY ALL
+WHERE explainer_model IS NOT NULL AND explainer <> 'import' AND e.{LATEST} GROUP BY ALL ORDER BY ALL
 """
 SCORES = f"""
 SELECT sample_id, feature_set, explainer, judge_model AS model, scorer,

@@ -119,10 +119,13 @@ def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
     config = session.config
     models: list[str | None] = []
     if "label" in stages:
-        from flows.stages.label import choose_explainer, make_explainer
+        from flows.stages.explainer_choice import choose_explainers, models_asked
 
         check_provider(config.label.model)
-        models += [make_explainer(choose_explainer(session, name)).model for name in config.label.explainer]
+        chosen = [model for choice in choose_explainers(session) for model in models_asked(choice)]
+        for model in chosen:
+            check_provider(model)
+        models += chosen
     if "score" in stages:
         from flows.stages.judge import ScorerChoice, make_scorer
 

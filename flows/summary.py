@@ -6,7 +6,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from flows.pipeline import Outcome
 from flows.stages.corpus_problems import in_words
 from flows.usage import Usage
 from labeling.snapshot import query
-from labeling.types import JSON, TAU_SHARE
+from labeling.types import CONTROLS, JSON, TAU_SHARE
 from labeling.workspace import Workspace
 
 NO_CALIBRATION = "no calibration"
@@ -37,8 +37,16 @@ ORDER BY c.name, corpus_id, p.n DESC, p.problem
 """
 SCORES = f"""
 SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coalesce(control, 'true label') AS label,
-    n_features, mean, low, high
+    n_features, mean, low, high, share_significant, n_null, flip_rate, icc
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
+"""
+GAPS = """
+SELECT feature_set, explainer, explainer_model, scorer, judge_model, count(gap) AS n_features,
+    avg(select_score) AS select_score, avg(score) AS score, avg(gap) AS gap
+FROM select_gaps JOIN samples USING (sample_id)
+WHERE comparable AND gap IS NOT NULL
+    AND sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
+GROUP BY ALL ORDER BY ALL
 """
 
 
@@ -58,6 +66,8 @@ class Summary:
     """What was read, one row for each kind of problem; one without a problem where there is none."""
     costs: tuple[UnitCost, ...] = ()
     """What a label and a score have cost, over all runs."""
+    gaps: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Of labels that were chosen among several: the mean score they were chosen by, and the reported one."""
 
     def as_json(self) -> dict[str, JSON]:
         outcome = self.outcome
@@ -75,6 +85,7 @@ class Summary:
             "corpora": self.corpora.to_dicts(),
             "features": self.statuses.to_dicts(),
             "scores": self.scores.to_dicts(),
+            "select_gaps": self.gaps.to_dicts(),
         }
 
     def as_text(self) -> str:
@@ -84,6 +95,7 @@ class Summary:
                 *self._features(),
                 "",
                 *self._scores(),
+                *self._gaps(),
                 *self._requests(),
                 *self._pending(),
                 *self._failures(),
@@ -116,7 +128,7 @@ class Summary:
         most = self.scores.group_by(names).agg(pl.col("n_features").max())
         wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names, nulls_equal=True)
         present = [metric for metric in MAIN_METRICS if metric in wide.columns]
-        order = ["true label", "shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
+        order = ["true label", *CONTROLS]
         wide = wide.sort(*names[:-1], pl.col("label").replace_strict(order, range(len(order))))
         rows = [(_row_name(row), row) for row in wide.iter_rows(named=True)]
         width = max(46, *(len(name) + 2 for name, _ in rows))
@@ -124,7 +136,31 @@ class Summary:
         for name, row in rows:
             cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
             lines.append(f"{name:<{width}}{row['n_features']:>6}{cells}")
-        return [*lines, "0.5 is what a label that says nothing gets; read headline against the shuffled labels.", ""]
+        lines.append("0.5 is what a label that says nothing gets; read headline against the shuffled labels.")
+        return [*lines, *self._meaning(), ""]
+
+    def _meaning(self) -> list[str]:
+        """How many labels beat wrong ones, and how steady the judge is, one line a group."""
+        own = self.scores.filter((pl.col("label") == "true label") & (pl.col("metric") == "headline"))
+        lines = []
+        for row in own.sort("feature_set", "low", descending=[False, True], nulls_last=True).iter_rows(named=True):
+            name = _row_name(row).removesuffix(": true label")
+            if row["share_significant"] is not None:
+                beaten = f"{row['share_significant']:.0%} of labels beat wrong ones"
+                lines.append(f"{name}: {beaten} (q < 0.05, {row['n_null']:,} scores of wrong labels)")
+            if row["flip_rate"] is not None:
+                icc = "" if row["icc"] is None else f", ICC of scores {row['icc']:.2f}"
+                lines.append(f"{name}: asked again, the judge flips {row['flip_rate']:.1%} of its answers{icc}")
+        return lines
+
+    def _gaps(self) -> list[str]:
+        """One line a chooser: how much of the score it chose by is the luck of the best of several."""
+        return [
+            f"{row['feature_set']}, {row['explainer']}: chosen by a headline of {row['select_score']:.3f} on select, "
+            f"{row['score']:.3f} on score: gap {row['gap']:+.3f} over {row['n_features']:,} features (the best of several "
+            "looks better than it is)"
+            for row in self.gaps.iter_rows(named=True)
+        ]
 
     def _requests(self) -> list[str]:
         usage = self.outcome.usage
@@ -188,7 +224,7 @@ class Summary:
             lines.append(f"Report: {self.outcome.report}")
         lines.append(
             f"Ask further: featlas query{self._place()} "
-            '"select feature, label, score from labels order by score desc limit 10"'
+            '"select feature, label, score from labels order by score_low desc limit 10"'
         )
         return lines
 
@@ -204,7 +240,15 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
     own, workers = _peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)
     costs = tuple(unit_costs(place)) if outcome.usage.requests else ()
     return Summary(
-        place.root, outcome, query(place, STATUSES), query(place, SCORES), own, workers, query(place, CORPORA), costs
+        place.root,
+        outcome,
+        query(place, STATUSES),
+        query(place, SCORES),
+        own,
+        workers,
+        query(place, CORPORA),
+        costs,
+        query(place, GAPS),
     )
 
 

@@ -1,15 +1,15 @@
 """Which label of a feature is shown: the statement that fills the table `labels`.
 
-The group of explainer, scorer and judge with the highest mean `headline` decides for all features of a sample, so that
-no feature picks its own luckiest label. A feature that the group's explainer has no label for takes the next
+The group of explainer, scorer and judge whose mean `headline` has the highest lower end decides for all features of a
+sample, so that no feature picks its own luckiest label. A feature that the group's explainer has no label for takes the next
 explainer's; a label that the group's scorer has no score for shows the next group's score, or none.
 """
 
 FILL_LABELS = """
-WITH groups AS (  -- explainer x scorer groups of a sample by mean headline, in the epoch that covers most features
+WITH groups AS (  -- groups of a sample by the lower end of the mean headline, in the epoch of most features
     SELECT g.*, row_number() OVER (
         PARTITION BY sample_id
-        ORDER BY mean DESC, priority NULLS LAST, explainer, explainer_model, scorer, judge_model
+        ORDER BY coalesce(low, mean) DESC, mean DESC, priority NULLS LAST, explainer, explainer_model, scorer, judge_model
     ) AS place
     FROM (
         SELECT * FROM score_groups
@@ -27,12 +27,14 @@ explainer_places AS (
     FROM groups GROUP BY ALL
 ),
 scored AS (  -- the score of an explanation: of its first group that has one
-    SELECT s.explanation_id, s.scorer, s.judge_model, s.metric, s.value, s.low, s.high
+    SELECT s.explanation_id, s.scorer, s.judge_model, s.metric, s.value, s.low, s.high,
+        t.p, t.q, t.shrunk, t.shrunk_low, t.shrunk_high
     FROM scores AS s
     JOIN groups AS g
         ON s.sample_id = g.sample_id AND s.metric = g.metric AND s.tau = g.tau AND s.epoch = g.epoch
         AND s.explainer = g.explainer AND coalesce(s.explainer_model, '') = g.explainer_model
         AND s.scorer = g.scorer AND coalesce(s.judge_model, '') = g.judge_model
+    LEFT JOIN score_statistics AS t ON t.score_id = s.score_id AND t.metric = s.metric AND t.tau = s.tau
     WHERE s.control IS NULL AND s.value IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY s.explanation_id ORDER BY g.place, s.score_id) = 1
 ),
@@ -46,7 +48,7 @@ chosen AS (  -- the label of a feature: by the place of its explainer, never by 
     WHERE e.state = 'labeled'
     QUALIFY row_number() OVER (
         PARTITION BY e.sample_id, e.feature
-        ORDER BY p.place NULLS LAST, s.value IS NULL, e.created_at DESC NULLS LAST, e.explanation_id
+        ORDER BY p.place NULLS LAST, s.value IS NULL, e.repeat, e.created_at DESC NULLS LAST, e.explanation_id
     ) = 1
 ),
 near AS (
@@ -85,7 +87,12 @@ SELECT
     f.status,
     p.cluster,
     p.name AS cluster_name,
-    coalesce(n.neighbor_labels, []) AS neighbor_labels
+    coalesce(n.neighbor_labels, []) AS neighbor_labels,
+    c.p,
+    c.q,
+    c.shrunk AS score_shrunk,
+    c.shrunk_low AS score_shrunk_low,
+    c.shrunk_high AS score_shrunk_high
 FROM features AS f
 JOIN samples AS s USING (sample_id)
 LEFT JOIN chosen AS c ON c.sample_id = f.sample_id AND c.feature = f.feature

@@ -6,7 +6,7 @@ HISTOGRAM_BINS - 1, is the maximum's, and the first also holds everything below 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -105,12 +105,17 @@ def no_histograms(n_rows: int) -> Histograms:
     return collect([], n_rows=n_rows)
 
 
-def collect(pieces: Sequence[tuple[int, torch.Tensor]], *, n_rows: int) -> Histograms:
-    """Histograms from dense counts int64 [rows of the piece * HISTOGRAM_BINS] with the first row of each piece, ascending."""
-    nothing = torch.zeros(0, dtype=torch.int64)
-    found = [(first * HISTOGRAM_BINS, counts, counts.nonzero().squeeze(1)) for first, counts in pieces]
-    key = torch.cat([nothing, *(first + at.cpu() for first, _, at in found)])
-    count = torch.cat([nothing, *(counts[at].cpu() for _, counts, at in found)])
+def collect(pieces: Iterable[tuple[int, torch.Tensor]], *, n_rows: int) -> Histograms:
+    """Histograms from dense counts, int64 [rows of the piece * HISTOGRAM_BINS], with the first row of each piece, ascending.
+
+    Pieces are asked for one by one, so that only one is there at a time.
+    """
+    keys, found = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
+    for first, dense in pieces:
+        at = dense.nonzero().squeeze(1)
+        keys.append((first * HISTOGRAM_BINS + at).cpu())
+        found.append(dense[at].cpu())
+    key, count = torch.cat(keys), torch.cat(found)
     large_at = (count >= _NARROW).nonzero().squeeze(1)
     return Histograms(
         sizes=torch.bincount(key // HISTOGRAM_BINS, minlength=n_rows).to(torch.uint8),

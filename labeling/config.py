@@ -95,6 +95,8 @@ class LabelConfig:
     explainer: tuple[str, ...] = _key("who writes labels: one name or a list", ("token_pattern",))
     model: str | None = _key('"provider/model", for explainers that ask one', hint="anthropic/MODEL")
     prompt: str | None = _key("file with your own prompt", hint="my_prompt.md")
+    labels: str | None = _key("file or folder of labels made elsewhere, for the explainer import", hint="labels.csv")
+    samples: int = _key("labels that best_of_k writes for each feature, to keep the best", 5, at_least=2, at_most=50)
     features: Selection = field(default=EVERYTHING, metadata=_SELECTION)
     repeats: int = _key("labels written for each feature and explainer", 1, at_least=1)
 
@@ -109,6 +111,10 @@ class ScoreConfig:
     windows_per_request: int = _key("windows that a judge grades in one request", 20, at_least=1, at_most=100)
     embedding_features: int = _key("features graded by the embedding scorer, drawn at random; 0 is all", 0, at_least=0)
     bootstrap: int = _key("draws behind each interval", 1000, at_least=50)
+    repeats: int = _key(
+        "times a language model judges the same labels, to measure how reliable it is", 2, at_least=1, at_most=20
+    )
+    repeat_share: float = _key("share of the features that are judged again; 0 is none", 0.1, at_least=0, at_most=0.5)
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,8 @@ class Config:
     """Where `llm.base_url` was given, in words; for people, and no part of what was asked for."""
     kept: tuple[str, ...] = field(default=(), compare=False)
     """`key = value` of limits and modes that come from the workspace's last run; for people, too."""
+    left_over: tuple[str, ...] = field(default=(), compare=False)
+    """Keys of [label] that were given for the explainers of the workspace's last run, not for those of this one."""
 
     def as_json(self) -> dict[str, JSON]:
         """All resolved values, sections as in the file; `json.dumps` takes it."""
@@ -268,6 +276,7 @@ def _resolve(
         features=_feature_sets(table.get("features"), origin, layers["features"]),
         base_url_from=places.of("llm.base_url"),
         kept=_kept(table.get("llm", {}), places),
+        left_over=tuple(key for key in ("prompt", "labels") if places.of(f"label.{key}") == LAST_RUN),
         **sections,
     )
     _cross_check(config, places)

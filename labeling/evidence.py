@@ -120,7 +120,11 @@ JUDGMENTS = EvidenceTable(
     (
         SAMPLE,
         FEATURE,
-        ("explanation_id", TEXT, "Explanation that was judged; NULL for the controls no_label and generic."),
+        (
+            "explanation_id",
+            TEXT,
+            "Explanation that was judged; NULL for the controls no_label, generic and over_broad.",
+        ),
         ("explainer", TEXT, "Explainer that wrote the label."),
         ("explainer_model", TEXT, "Language model of the explainer; NULL for offline explainers."),
         ("control", TEXT, "NULL for the feature's own label, else which control was judged in its place."),
@@ -156,7 +160,11 @@ LLM_REQUESTS = EvidenceTable(
         ("request_key", TEXT, "Identity of the request: hash of model, prompt, schema and repeat."),
         ("provider", TEXT, "Provider: the part of the model's name before the slash."),
         ("model", TEXT, "Language model, as provider/model."),
-        ("purpose", TEXT, "What was asked for: label, score or name."),
+        (
+            "purpose",
+            TEXT,
+            "What was asked for: label, score, name, or select: to try a label that is still being chosen.",
+        ),
         ("repeat", I32, "Raised to ask the same question again; 0 is the first time."),
         ("prompt_hash", TEXT, "Hash of the prompt."),
         ("state", TEXT, "answered or failed."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from labeling.evidence import CONTEXTS
 from labeling.types import SPLITS, Background, Contexts, FeatureInfo, Windows
 
 
@@ -17,6 +18,11 @@ def read_contexts(frame: pl.DataFrame, windows: Windows) -> dict[int, Contexts]:
     ends = np.append(starts, len(frame))[1:]
     rows = (np.arange(start, end) for start, end in zip(starts, ends, strict=True))
     return {int(feature): every.take(these) for feature, these in zip(features, rows, strict=True)}
+
+
+def no_contexts(windows: Windows) -> Contexts:
+    """What a feature has in a split that holds none of its contexts."""
+    return _contexts(CONTEXTS.schema.to_frame(), windows)
 
 
 def _contexts(frame: pl.DataFrame, windows: Windows) -> Contexts:

@@ -47,7 +47,7 @@ def phrase(pattern: Pattern, evidence: Evidence, firing: FiringPositions) -> str
     share = mass[order].cumsum() / mass.sum()
     n_shown = min(int(np.searchsorted(share, COVERED_SHARE)) + 1, SHOWN_TOKENS)
     shown = list(dict.fromkeys(_shown(token, evidence, firing) for token in order[:n_shown]))
-    text = _either(shown)
+    text = either(shown)
     if share[n_shown - 1] < 0.5:
         text = f"many words, such as {text}"
     words = _telling_words(pattern, {vocabulary[t] for t in order[:n_shown]})
@@ -107,5 +107,5 @@ def _telling_words(pattern: Pattern, named: set[str]) -> list[str]:
     return list(dict.fromkeys(words))[:SHOWN_WORDS]
 
 
-def _either(parts: Sequence[str]) -> str:
+def either(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"

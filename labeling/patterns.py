@@ -1,13 +1,14 @@
 """Executable patterns: labels that a program can apply to a window, and how they are applied.
 
 A pattern is a list of rules, token -> rate: how often the feature fires on the token, estimated from evidence. A rule
-may ask for a token on its left or right; the most specific rule that matches a position counts. The windows' chance to
-fire combines the positions (noisy-or) with words that make firing likelier or less likely anywhere in the window.
+may ask for tokens around its own (an n-gram, with gaps that any token fills); the most specific rule that matches a
+position counts. The windows' chance to fire combines the positions (noisy-or) with words that make firing likelier or
+less likely anywhere in the window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,24 @@ class Rule:
     rate: float
     left: str | None = None
     right: str | None = None
+    around: tuple[tuple[int, str], ...] = ()
+    """Tokens at other distances: (-2, "not") asks for `not` two tokens before. What is not asked for may be anything."""
+
+    @property
+    def asks(self) -> tuple[tuple[int, str], ...]:
+        """Everything that must stand around the token, as distance and token."""
+        beside = ((-1, self.left), (1, self.right))
+        return (*((distance, token) for distance, token in beside if token is not None), *self.around)
+
+    def as_json(self) -> dict[str, JSON]:
+        # by hand: `dataclasses.asdict` copies every value, which took a quarter of the time of a label
+        rule: dict[str, JSON] = {"token": self.token, "rate": self.rate, "left": self.left, "right": self.right}
+        return {**rule, "around": [list(one) for one in self.around]} if self.around else rule
+
+    @staticmethod
+    def from_json(value: Any) -> Rule:
+        around = tuple((int(distance), str(token)) for distance, token in value.get("around", ()))
+        return Rule(value["token"], value["rate"], value["left"], value["right"], around)
 
 
 @dataclass(frozen=True)
@@ -45,14 +64,13 @@ class Pattern:
     """Rate on tokens without a rule."""
 
     def as_json(self) -> JSON:
-        # by hand: `dataclasses.asdict` copies every value, which took a quarter of the time of a label
-        rules = [{"token": r.token, "rate": r.rate, "left": r.left, "right": r.right} for r in self.rules]
+        rules = [rule.as_json() for rule in self.rules]
         return {"rules": rules, "context": [list(word) for word in self.context], "base_rate": self.base_rate}
 
     @staticmethod
     def from_json(value: Any) -> Pattern:
         return Pattern(
-            rules=tuple(Rule(**rule) for rule in value["rules"]),
+            rules=tuple(Rule.from_json(rule) for rule in value["rules"]),
             context=tuple((word, weight) for word, weight in value["context"]),
             base_rate=value["base_rate"],
         )
@@ -67,6 +85,11 @@ ANYTHING = Pattern(rules=(), context=(), base_rate=0.5)
 def match_rates(pattern: Pattern, windows: Windows, rows: IntArray) -> FloatVector:
     """Rate of the rule that matches each position: [n, width]; 0 on padding."""
     return _rates(pattern)[_match_rules(pattern, windows, rows)]
+
+
+def matching_rules(pattern: Pattern, windows: Windows, rows: IntArray) -> IntArray:
+    """Number of the rule that matches each position: [n, width]; negative where none does."""
+    return _match_rules(pattern, windows, rows) - FIRST_RULE
 
 
 def log_odds(pattern: Pattern, windows: Windows, rows: IntArray) -> FloatVector:
@@ -93,7 +116,7 @@ def _match_rules(pattern: Pattern, windows: Windows, rows: IntArray) -> IntArray
     table[-1] = PADDING  # padding is token -1
     beside: dict[int, list[int]] = {}
     for number, rule in enumerate(pattern.rules):
-        if rule.token in index and rule.left is None and rule.right is None:
+        if rule.token in index and not rule.asks:
             table[index[rule.token]] = FIRST_RULE + number
         elif rule.token in index:
             beside.setdefault(index[rule.token], []).append(number)
@@ -110,7 +133,7 @@ def _match_beside(
     tokens: npt.NDArray[np.int32],
     index: Mapping[str, int],
 ) -> None:
-    """Write the rules that ask for a neighbor where it stands. `beside` has their numbers by the token they are for.
+    """Write the rules that ask for other tokens where these stand. `beside` has their numbers by the token they are for.
 
     Only positions of those tokens are looked at, each rule at those of its own token.
     """
@@ -121,19 +144,28 @@ def _match_beside(
     place = np.flatnonzero(group)
     place = place[np.argsort(group[place], kind="stable")]  # 16 bits are sorted by counting
     ends = np.bincount(group[place], minlength=len(beside) + 1).cumsum()
-    padded = np.full((tokens.shape[0], tokens.shape[1] + 2), -1, dtype=tokens.dtype)
-    padded[:, 1:-1] = tokens
-    here = place + 2 * (place // tokens.shape[1]) + 1
-    left, right = padded.ravel()[here - 1], padded.ravel()[here + 1]
+    asks = {number: rules[number].asks for numbers in beside.values() for number in numbers}
+    at = _tokens_at(tokens, place, {distance for one in asks.values() for distance, _ in one})
     flat = matched.reshape(-1)
     for number, rule_numbers in enumerate(beside.values()):
         span = slice(ends[number], ends[number + 1])
         for rule in rule_numbers:
             fits = np.ones(ends[number + 1] - ends[number], dtype=np.bool_)
-            for asked_for, side in ((rules[rule].left, left), (rules[rule].right, right)):
-                if asked_for is not None:
-                    fits &= side[span] == index.get(asked_for, UNKNOWN)
+            for distance, token in asks[rule]:
+                fits &= at[distance][span] == index.get(token, UNKNOWN)
             flat[place[span][fits]] = FIRST_RULE + rule
+
+
+def _tokens_at(
+    tokens: npt.NDArray[np.int32], place: IntArray, distances: Collection[int]
+) -> dict[int, npt.NDArray[np.int32]]:
+    """Tokens at some distances from flat positions in [n, width]; -1 beyond the edges of a window."""
+    reach = min(max(map(abs, distances)), tokens.shape[1])
+    padded = np.full((tokens.shape[0], tokens.shape[1] + 2 * reach), -1, dtype=tokens.dtype)
+    padded[:, reach : reach + tokens.shape[1]] = tokens
+    here, flat = place + 2 * reach * (place // tokens.shape[1]) + reach, padded.ravel()
+    nothing = np.full(len(place), -1, dtype=tokens.dtype)
+    return {d: flat[here + d] if abs(d) <= reach else nothing for d in distances}
 
 
 def context_weight(context: Sequence[tuple[str, float]], windows: Windows, rows: IntArray) -> FloatVector:

@@ -154,18 +154,19 @@ def state_from(tensors: Mapping[str, torch.Tensor]) -> SamplerState:
 
 def empty_state(sizes: Sizes) -> SamplerState:
     """State before the first event."""
-    nothing = WindowLists(
-        torch.zeros(sizes.n_rows, dtype=torch.int32), torch.zeros(0, dtype=torch.int32), torch.zeros(0)
-    )
     return SamplerState(
         sizes=sizes,
         total=torch.zeros(sizes.n_rows, dtype=torch.int64),
         histogram_top=torch.full((sizes.n_features,), LOWEST_BIN, dtype=torch.int16),
         tokens=no_histograms(sizes.n_rows),
         windows=no_histograms(sizes.n_rows),
-        top=nothing,
-        reservoir=nothing,
+        top=_no_windows(sizes.n_rows),
+        reservoir=_no_windows(sizes.n_rows),
     )
+
+
+def _no_windows(n_rows: int) -> WindowLists:
+    return WindowLists(torch.zeros(n_rows, dtype=torch.int32), torch.zeros(0, dtype=torch.int32), torch.zeros(0))
 
 
 def summarize(events: SortedEvents, sizes: Sizes) -> SamplerState:
@@ -241,26 +242,30 @@ def _counted(row: torch.Tensor, offset: torch.Tensor, n_rows: int) -> Histograms
     place = row * HISTOGRAM_BINS + (offset + HISTOGRAM_BINS - 1).clamp_(min=0)
     ranges = list(_ranges(n_rows, 1))
     ends = torch.searchsorted(row, torch.tensor([end for _, end in ranges], device=row.device)).tolist()
-    pieces = []
-    for (first, end), low, high in zip(ranges, [0, *ends[:-1]], ends, strict=True):
-        bins = (end - first) * HISTOGRAM_BINS
-        pieces.append((first, torch.bincount(place[low:high] - first * HISTOGRAM_BINS, minlength=bins)))
-    return collect(pieces, n_rows=n_rows)
+
+    def pieces() -> Iterator[tuple[int, torch.Tensor]]:
+        for (first, end), low, high in zip(ranges, [0, *ends[:-1]], ends, strict=True):
+            bins = (end - first) * HISTOGRAM_BINS
+            yield first, torch.bincount(place[low:high] - first * HISTOGRAM_BINS, minlength=bins)
+
+    return collect(pieces(), n_rows=n_rows)
 
 
 def _added(parts: list[tuple[Histograms, torch.Tensor]], ranges: list[tuple[int, int]], sizes: Sizes) -> Histograms:
     """Sum of histograms, each moved to the left by so many bins a feature; what falls off is added to the first bin."""
-    pieces = []
-    for first, end in ranges:
-        dense = torch.zeros((end - first) * HISTOGRAM_BINS, dtype=torch.int64)
-        for histograms, by in parts:
-            low, high = int(histograms.ends[first]), int(histograms.ends[end])
-            row = torch.repeat_interleave(torch.arange(end - first), histograms.sizes[first:end].long())
-            shift = by[torch.div(first + row, sizes.n_splits, rounding_mode="floor")]
-            place = (histograms.place[low:high].long() - shift).clamp_(min=0)
-            dense.index_add_(0, row * HISTOGRAM_BINS + place, histograms.counts(low, high))
-        pieces.append((first, dense))
-    return collect(pieces, n_rows=sizes.n_rows)
+
+    def pieces() -> Iterator[tuple[int, torch.Tensor]]:
+        for first, end in ranges:
+            dense = torch.zeros((end - first) * HISTOGRAM_BINS, dtype=torch.int64)
+            for histograms, by in parts:
+                low, high = int(histograms.ends[first]), int(histograms.ends[end])
+                row = torch.repeat_interleave(torch.arange(end - first), histograms.sizes[first:end].long())
+                shift = by[torch.div(first + row, sizes.n_splits, rounding_mode="floor")]
+                place = (histograms.place[low:high].long() - shift).clamp_(min=0)
+                dense.index_add_(0, row * HISTOGRAM_BINS + place, histograms.counts(low, high))
+            yield first, dense
+
+    return collect(pieces(), n_rows=sizes.n_rows)
 
 
 def _joined(

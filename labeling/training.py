@@ -146,7 +146,7 @@ def measure(dictionary: TopKDictionary, *parts: Halves) -> Quality:
     n_tokens = sum(len(part) for part in parts)
     fired = torch.zeros(dictionary.n_features, dtype=torch.int64)
     error, squares, sums = 0.0, 0.0, torch.zeros(dictionary.d_model, dtype=torch.float64)
-    for block in _blocks(*parts):
+    for block in blocks(*parts):
         codes = dictionary.encode(block)
         error += float((block - dictionary.decode(codes)).double().pow(2).sum())
         squares += float(block.double().pow(2).sum())
@@ -208,7 +208,8 @@ def _windows(documents: list[TokenizedDocument], sequence: int) -> pl.DataFrame:
     return pl.DataFrame(pieces, schema=schema, orient="row").with_row_index("window_id")
 
 
-def _blocks(*parts: Halves) -> Iterator[torch.Tensor]:
+def blocks(*parts: Halves) -> Iterator[torch.Tensor]:
+    """Activations [n, d_model] as float32, some thousand tokens at a time."""
     for part in parts:
         for start in range(0, len(part), MEASURE_TOGETHER):
             yield torch.from_numpy(part[start : start + MEASURE_TOGETHER].astype(np.float32))

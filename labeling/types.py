@@ -40,7 +40,17 @@ QUANTILES: tuple[Stratum, ...] = ("q1", "q2", "q3", "q4", "q5")
 HARD: tuple[Stratum, ...] = ("hard_token", "hard_neighbor", "hard_text")
 
 FeatureStatus = Literal["ok", "weak", "dense", "dead"]
-Control = Literal["shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"]
+Control = Literal[
+    "shuffled",
+    "other_feature",
+    "neighbor",
+    "generic",
+    "over_broad",
+    "no_label",
+    "permuted",
+    "random_weights",
+    "random_directions",
+]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 
 
@@ -174,6 +184,37 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Contexts of the `select` split, on which an explainer may try labels before it keeps one; never those of `score`."""
+
+    feature: FeatureInfo
+    contexts: Contexts
+    windows: Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a judge made of one label on the contexts of a trial."""
+
+    probability: FloatArray  # [n] 0-1 that the context fires, one a context; NaN where there is no answer
+    score: float | None
+    """The headline on these contexts, as for reported scores; None where it has no value."""
+    reason: str | None
+    """Why there is no score."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A label that was tried on the way to the one that is kept, or that could not be had."""
+
+    text: str | None
+    select_score: float | None
+    """Headline on contexts of `select`; None where it was not judged."""
+    reason: str | None
+    """Why there is no text or no score."""
+
+
+@dataclass(frozen=True)
 class Label:
     """What an explainer says a feature responds to."""
 
@@ -181,6 +222,10 @@ class Label:
     pattern: JSON | None = None
     """The executable form of the label, where the explainer has one."""
     rationale: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+    """What was tried, this label among it, where the explainer chooses."""
+    select_score: float | None = None
+    """What it was chosen by: the best of several, so too high on average (the winner's curse). Never a reported score."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +235,7 @@ class NoLabel:
     reason: str
     raw: str | None = None
     """The unusable answer, for the person who looks into it."""
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,7 +250,8 @@ class LLMRequest:
     schema: Mapping[str, JSON]
     """JSON schema of the answer."""
     max_output_tokens: int
-    purpose: Literal["label", "score", "name"]
+    purpose: Literal["label", "select", "score", "name"]
+    """`select`: a judge is asked about a label that is still being chosen."""
     repeat: int = 0
     """Raise it to ask the same question again."""
 

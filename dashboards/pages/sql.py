@@ -24,7 +24,7 @@ EXAMPLES = {
     "Best labels": "SELECT feature, label, score, score_low, score_high\nFROM labels\nWHERE score IS NOT NULL\n"
     "ORDER BY score_low DESC\nLIMIT 20",
     "Labels beside their controls": "SELECT explainer, scorer, control, n_features, mean, low, high\nFROM scoreboard\n"
-    "WHERE metric = 'headline' AND tau = 0.01\nORDER BY mean DESC",
+    "WHERE metric = 'headline' AND tau = 0.01\nORDER BY low DESC",
     "Score against density": "SELECT log10(firing_rate) AS log_density, score\nFROM labels\n"
     "WHERE score IS NOT NULL AND firing_rate > 0",
     "Failures by reason": "SELECT scorer, control, reason, count(*) AS n\nFROM judgments\nWHERE state = 'lost'\n"

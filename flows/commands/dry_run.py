@@ -41,8 +41,8 @@ class DryRun:
                 "Nothing was sent. An estimate needs the features and their contexts, and the sample is not complete for "
                 "this config: run `featlas sample` first; it asks no language model and costs nothing. By default a "
                 f"feature's label takes 1 request with about {LABEL_TOKENS:,} prompt tokens, and every label that is "
-                f"judged on 100 windows {SCORE_REQUESTS} requests with about {SCORE_TOKENS:,}: its own label, and five "
-                "controls unless score.controls is false."
+                f"judged on 100 windows {SCORE_REQUESTS} requests with about {SCORE_TOKENS:,}: its own label, and six "
+                "controls unless score.controls is false; a share of own labels (score.repeat_share) is judged again."
             )
         if not self.estimates:
             return "Nothing was sent. Nothing here asks a language model, so it costs nothing."

@@ -62,7 +62,7 @@ def report(workspace: Path, target: Path | None) -> None:
 def query(sql: str, workspace: Path, form: Format | None, target: Path | None, timeout: float, rows: int) -> None:
     """Ask the published snapshot a question in SQL, for example:
 
-    featlas query "select feature, label, score from labels order by score desc limit 10"
+    featlas query "select feature, label, score from labels order by score_low desc limit 10"
 
     It can't write, and can't read outside the workspace. Tables: labels, scoreboard, features, explanations, scores,
     contexts, judgments, ...; `describe labels` names the columns of one.

@@ -19,6 +19,7 @@ from flows.commands.options import (
 from flows.commands.run import run_and_summarize
 from labeling.config import Config
 from labeling.errors import UsageError
+from labeling.types import LLMRequest
 
 
 @click.command()
@@ -54,33 +55,47 @@ def label(
 
 
 def render_prompts(config: Config, workspace: Path, *, as_json: bool) -> list[str]:
-    """The requests that `label` would send, one text each."""
+    """The requests that `label` would send, one text each. Those of later rounds are written with stand-ins."""
     from flows.progress import silent_progress
     from flows.session import open_session
-    from flows.stages.label import choose_explainer, gather_evidence, make_explainer
+    from flows.stages.explainer_choice import choose_explainers, make_explainer
+    from flows.stages.label import gather_evidence, gather_trials
+    from flows.stages.rehearsal import nothing_known, rehearse
     from flows.stages.sample import sample_all
     from flows.stages.select_features import select_features
+    from labeling.explainers import steps_of
 
     texts = []
     with open_session(workspace, config, command="label --show-prompt", progress=silent_progress()) as session:
         sample = sample_all(session)[0]
         features = select_features(session, sample, config.label.features)
-        for name in config.label.explainer:
-            explainer = make_explainer(choose_explainer(session, name))
-            for item in gather_evidence(workspace, sample.sample_id, sample.corpus.corpus_id, features):
-                for request in explainer.requests(item):
-                    fields = {"model": request.model, "system": request.system, "user": request.user}
-                    schema = json.dumps(dict(request.schema))
-                    texts.append(
-                        json.dumps({**fields, "schema": request.schema})
-                        if as_json
-                        else f"--- feature {item.feature.feature}, {request.model}, at most "
-                        f"{request.max_output_tokens} tokens\n\n[system]\n{request.system}\n\n[user]\n{request.user}\n\n"
-                        f"[answer]\n{schema}\n"
-                    )
+        place = (workspace, sample.sample_id, sample.corpus.corpus_id)
+        for explainer in map(make_explainer, choose_explainers(session)):
+            items = gather_evidence(*place, features)
+            trials = gather_trials(*place, items) if explainer.model is not None else {}
+            for item in items:
+                number = item.feature.feature
+                rounds = rehearse(steps_of(explainer, item, trials.get(number)), nothing_known)
+                texts += [
+                    _shown(request, number, round_number, as_json=as_json)
+                    for round_number, asked in enumerate(rounds, start=1)
+                    for request in asked
+                ]
     if not texts:
         raise UsageError(
             f"No request to show: {', '.join(config.label.explainer)} asks no language model for the selected features. "
             "Name one that does, such as --explainer top_and_random --model provider/model."
         )
     return texts
+
+
+def _shown(request: LLMRequest, feature: int, round_number: int, *, as_json: bool) -> str:
+    """A request as people or programs read it. `round_number` counts from 1."""
+    if as_json:
+        fields = {"model": request.model, "system": request.system, "user": request.user, "schema": request.schema}
+        return json.dumps({**fields, "feature": feature, "purpose": request.purpose, "round": round_number})
+    later = "" if round_number == 1 else f", round {round_number}, written with stand-ins for earlier answers"
+    return (
+        f"--- feature {feature}, {request.model}, at most {request.max_output_tokens} tokens{later}\n\n"
+        f"[system]\n{request.system}\n\n[user]\n{request.user}\n\n[answer]\n{json.dumps(dict(request.schema))}\n"
+    )

@@ -46,6 +46,7 @@ SHORTCUTS = {
     "features": ("label.features", "score.features"),
     "model": ("label.model", "score.model"),
     "explainer": ("label.explainer",),
+    "labels": ("label.labels",),
     "scorer": ("score.scorers",),
     "base_url": ("llm.base_url",),
     "max_tokens": ("corpus.max_tokens",),
@@ -69,6 +70,7 @@ def override_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--explainer", help="Who writes labels, such as token_pattern or top_and_random; several with commas."
     )
+    @click.option("--labels", help="File or folder of labels made elsewhere, for --explainer import.")
     @click.option("--scorer", help="Who grades them, such as pattern or detection; several with commas.")
     @click.option("--base-url", help="A server that speaks the provider's protocol.")
     @click.option("--max-tokens", type=int, help="Tokens of the corpus to read.")

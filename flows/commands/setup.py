@@ -1,4 +1,4 @@
-"""Commands that make something to start from: `init`, `train-dictionary`."""
+"""Commands that make something to start from: `init`, `train-dictionary`, `random-directions`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,54 @@ def train_dictionary(
     )
     explained, dead = card["variance_explained_held_out"], card["dead_share"]
     click.echo(f"{output}: {explained:.1%} of variance explained on held-out documents, {dead:.1%} of features dead")
+
+
+@click.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--like", default="embedded/minilm-l2-2048", show_default=True, help="Dictionary to be as wide and sparse as."
+)
+@click.option("--model", default="embedded/minilm", show_default=True, help="Folder, hub id or embedded/... name.")
+@click.option("--hook", default="encoder.layer.2", show_default=True, help="Module whose output is read.")
+@click.option("--corpus", default="embedded", show_default=True, help="Kind of corpus, such as embedded or files.")
+@click.option("--path", help="Where the text is, for a corpus that has a place.")
+@click.option("--column", help="Key or column of the text, for a corpus that has some.")
+@click.option("--max-tokens", type=int, default=100_000, show_default=True, help="Tokens that shares are matched on.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--threads", type=int, help="CPU threads. Default: the idle ones, two at most.")
+def random_directions(
+    output: Path,
+    like: str,
+    model: str,
+    hook: str,
+    corpus: str,
+    path: str | None,
+    column: str | None,
+    max_tokens: int,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Write a control dictionary to OUTPUT: random directions, each firing as often as a feature of another dictionary.
+
+    Give it a [[features]] section with control_for, and it stands on the scoreboard as `random_directions`: what labels of
+    directions that mean nothing score, through the whole pipeline.
+    """
+    from flows.progress import terminal_progress
+    from labeling.random_directions import draw_directions
+
+    progress = terminal_progress()
+    card = draw_directions(
+        model=model,
+        hook=hook,
+        like=like,
+        corpus=_open_corpus(corpus, path, column),
+        output=output,
+        seed=seed,
+        max_tokens=max_tokens,
+        threads=threads,
+        progress=lambda what, done, total: progress.advance(what, done=done, total=total, unit="tokens"),
+    )
+    click.echo(f"{output}: {card['n_features']:,} random directions, matched on {card['n_tokens']:,} tokens")
 
 
 def _open_corpus(name: str, path: str | None, column: str | None) -> Corpus:

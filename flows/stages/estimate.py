@@ -7,8 +7,10 @@ write them; what need not be asked any more is left out. What follows for all fe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -18,18 +20,20 @@ from flows.budgets import prices
 from flows.llm import is_asked_twice_for
 from flows.session import Session
 from flows.stages.billed import Billed, billed_before
+from flows.stages.explainer_choice import ExplainerChoice, choose_explainers, make_explainer
 from flows.stages.extrapolate import Figure, LabelLength, Question, extrapolate, label_length, price_of_tokens
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer
-from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
-from flows.stages.labels_to_judge import assigned_controls
+from flows.stages.label import explanation_id, features_to_label, gather_evidence, gather_trials, repeats_of
+from flows.stages.labels_to_judge import assigned_controls, n_repeated
+from flows.stages.rehearsal import Answers, nothing_known, rehearse
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from flows.stages.split_windows import split_windows
 from labeling import evidence
-from labeling.explainers import Explainer
+from labeling.explainers import AnyExplainer, SteppedExplainer, steps_of
 from labeling.feature_evidence import read_contexts
 from labeling.ledger import Ledger, request_key
-from labeling.types import FeatureInfo, LLMRequest
+from labeling.types import FeatureInfo, LLMRequest, LLMResult
 
 FEATURES_RENDERED = 20
 LABEL_OUTPUT_TOKENS = 80
@@ -74,12 +78,13 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
     """One entry for each explainer and scorer that asks a language model, and each feature set."""
     found, counted = list[Estimate](), set[tuple[str, ...]]()
     for sample in samples:
-        for name in session.config.label.explainer:
-            explainer = make_explainer(choose_explainer(session, name))
+        for choice in choose_explainers(session):
+            explainer = make_explainer(choice)
             if "label" in stages and explainer.model is not None:
-                found.append(_labels(session, sample, explainer, explainer.model))
+                found += _labels(session, sample, choice, explainer)
+            further = repeats_of(choice, session.config) - 1
             for scorer in _asking_scorers(session) if "score" in stages else []:
-                found.append(_scores(session, sample, explainer, scorer, counted))
+                found.append(_scores(session, sample, explainer, scorer, counted, further_labels=further))
     return found
 
 
@@ -89,26 +94,66 @@ def _asking_scorers(session: Session) -> list[Scorer]:
     return [scorer for scorer in scorers if scorer.model is not None]
 
 
-def _labels(session: Session, sample: Sample, explainer: Explainer, model: str) -> Estimate:
-    wanted = features_to_label(session, sample, explainer, repeat=0)
+def _labels(session: Session, sample: Sample, choice: ExplainerChoice, explainer: AnyExplainer) -> list[Estimate]:
+    """What is asked for labels, and of the judge by which they are chosen."""
+    wanted, root = features_to_label(session, sample, explainer, repeat=0), session.workspace.root
+    times = repeats_of(choice, session.config)
 
-    def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
-        gathered = gather_evidence(session.workspace.root, sample.sample_id, sample.corpus.corpus_id, features)
-        return [_Asking(explainer.requests(item), session.config.label.repeats) for item in gathered]
+    def render(features: Sequence[FeatureInfo], purpose: str) -> list[_Asking]:
+        items = gather_evidence(root, sample.sample_id, sample.corpus.corpus_id, features)
+        stepped = isinstance(explainer, SteppedExplainer)
+        trials = gather_trials(root, sample.sample_id, sample.corpus.corpus_id, items) if stepped else {}
+        asked = []
+        with _answers_at_hand(session) as answers:
+            for item in items:
+                rounds = rehearse(steps_of(explainer, item, trials.get(item.feature.feature)), answers)
+                asked.append(_Asking([r for some in rounds for r in some if r.purpose == purpose], times))
+        return asked
 
-    return _extrapolate(session, sample, wanted, render, stage="label", name=explainer.name, model=model)
+    def of(purpose: str, name: str, model: str | None) -> Estimate:
+        chosen = partial(render, purpose=purpose)
+        return _extrapolate(session, sample, wanted, chosen, stage=purpose, name=name, model=model or "")
+
+    found = [of("label", explainer.name, explainer.model)]
+    if choice.judge is not None:
+        found.append(of("select", f"{choice.judge.name} for {explainer.name}", choice.judge.model))
+    return found
+
+
+@contextmanager
+def _answers_at_hand(session: Session) -> Iterator[Answers]:
+    """Looks up what the ledger has answered."""
+    if not session.workspace.ledger.exists():
+        yield nothing_known
+        return
+    with Ledger(session.workspace.ledger) as ledger:
+
+        def find(requests: Sequence[LLMRequest]) -> list[LLMResult | None]:
+            keys = [request_key(request) for request in requests]
+            known = ledger.answers(keys)
+            return [known.get(key) for key in keys]
+
+        yield find
 
 
 def _scores(
-    session: Session, sample: Sample, explainer: Explainer, scorer: Scorer, counted: set[tuple[str, ...]]
+    session: Session,
+    sample: Sample,
+    explainer: AnyExplainer,
+    scorer: Scorer,
+    counted: set[tuple[str, ...]],
+    *,
+    further_labels: int,
 ) -> Estimate:
-    """`counted` holds the controls whose questions are in an estimate already, because all explainers share them."""
+    """`further_labels` of each feature are judged as well, without controls. `counted` holds the controls whose questions
+    are in an estimate already, because all explainers share them."""
     selected = select_features(session, sample, session.config.score.features)
     wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
     stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
     labels = stored.filter(pl.col("explanation_id").is_in(wanted))
     texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
-    times, length = _labels_judged(session, sample, selected, scorer, counted), label_length(list(texts.values()))
+    judged = _labels_judged(session, sample, selected, scorer, counted)
+    times, length = {f: n + further_labels for f, n in judged.items()}, label_length(list(texts.values()))
 
     def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
         windows = split_windows(session.workspace.root, sample.corpus.corpus_id, "score")
@@ -138,8 +183,9 @@ def _labels_judged(
     features: Sequence[FeatureInfo],
     scorer: Scorer,
     counted: set[tuple[str, ...]],
-) -> dict[int, int]:
-    """How many different labels are judged on each feature's windows: its own, and those of its controls.
+) -> dict[int, float]:
+    """How many different labels are judged on each feature's windows: its own, those of its controls, and its own again in
+    as many cases as it is, on the average, among those that are judged again.
 
     Controls that are the same for all explainers are asked once, so they count when they are not `counted` yet.
     """
@@ -153,7 +199,9 @@ def _labels_judged(
         sources = assignment.source if assignment.source is not None else [assignment.control] * len(assignment.feature)
         for feature, source in zip(assignment.feature, sources, strict=True):
             asked[int(feature)].add(source if isinstance(source, str) else int(source))
-    return {feature: len(labels) for feature, labels in asked.items()}
+    score = session.config.score
+    again = (score.repeats - 1) * n_repeated(score, len(features)) / max(len(features), 1)
+    return {feature: len(labels) + again for feature, labels in asked.items()}
 
 
 def _extrapolate(

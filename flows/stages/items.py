@@ -41,10 +41,26 @@ def build_items(
     if panel:
         rows.append(_panel_items(workspace, facts, own, features))
     items = pl.concat(rows).join(grades, on=["feature", "window_id"], how="left")
-    items = items.join(_positions(features), on="feature")
+    positions = _positions(features)
+    return _packed(items.join(positions, on="feature"), positions, facts, split)
+
+
+def build_items_of_pairs(
+    workspace: Workspace, facts: SampleFacts, grades: pl.DataFrame, *, features: list[int], split: Split
+) -> Items:
+    """Items of a feature for each entry of `features`, which may name one several times: judged by several labels.
+
+    `grades` has columns position (in `features`), window_id, value (NULL = lost). No panel.
+    """
+    positions = _positions(features)
+    own = _own_items(workspace, facts.sample_id, sorted(set(features)), split).join(positions, on="feature")
+    return _packed(own.join(grades, on=["position", "window_id"], how="left"), positions, facts, split)
+
+
+def _packed(items: pl.DataFrame, positions: pl.DataFrame, facts: SampleFacts, split: Split) -> Items:
+    """Arrays from one row an item, with `position` and `value`, and the counts of each position's feature."""
     exact = (
-        _positions(features)
-        .join(facts.features.select("feature", "tau", "tau25"), on="feature", how="left")
+        positions.join(facts.features.select("feature", "tau", "tau25"), on="feature", how="left")
         .join(facts.splits.filter(pl.col("split") == split), on="feature", how="left")
         .sort("position")
     )

@@ -5,38 +5,30 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from flows.llm import LLMSettings, Sent, llm_settings, send, shards_at_once
+from flows.llm import LLMSettings, llm_settings, shards_at_once
 from flows.session import Session
+from flows.stages.explainer_choice import ExplainerChoice, choose_explainers, make_explainer
+from flows.stages.label_file_problems import report_label_file
+from flows.stages.rounds import Course, Rounds, run_rounds
 from flows.stages.sample import Sample
 from flows.stages.select_features import select_features
 from flows.stages.split_windows import split_windows
 from flows.usage import Usage
-from labeling import evidence, explainers
-from labeling.errors import UsageError
-from labeling.explainers import Explainer
-from labeling.feature_evidence import count_background, read_contexts
+from labeling import evidence
+from labeling.config import Config
+from labeling.explainers import AnyExplainer, HoldsLabels, SteppedExplainer, author_of, steps_of
+from labeling.feature_evidence import count_background, no_contexts, read_contexts
 from labeling.identity import identify
-from labeling.registry import create
-from labeling.types import Evidence, FeatureInfo, Label, LLMRequest, LLMResult, NoLabel
+from labeling.types import Contexts, Evidence, FeatureInfo, Label, NoLabel, Split, Trial, Windows
 from labeling.workspace import Workspace
 
 FEATURES_PER_SHARD = 256
-
-
-@dataclass(frozen=True)
-class ExplainerChoice:
-    """Which explainer writes, as plain values that a job can carry."""
-
-    name: str
-    model: str | None
-    prompt: str | None
-    """Text of the user's own prompt."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +58,13 @@ def label_all(session: Session, samples: Sequence[Sample]) -> None:
     Features that have a label from the same explainer, model, prompt and evidence are skipped; failed ones are tried
     again. What fails is counted in the session.
     """
+    choices = choose_explainers(session)
+    report_label_file(session, samples, choices)
     work = [
         (sample, choice, repeat)
-        for choice in [choose_explainer(session, name) for name in session.config.label.explainer]
+        for choice in choices
         for sample in samples
-        for repeat in range(session.config.label.repeats)
+        for repeat in range(repeats_of(choice, session.config))
     ]
     asking = [item for item in work if make_explainer(item[1]).model is not None]
 
@@ -83,26 +77,9 @@ def label_all(session: Session, samples: Sequence[Sample]) -> None:
             _label_sample(session, *item)
 
 
-def choose_explainer(session: Session, name: str) -> ExplainerChoice:
-    """Check that the explainer can be made, before anything is paid for."""
-    label = session.config.label
-    choice = ExplainerChoice(name, label.model, _read_prompt(label.prompt))
-    make_explainer(choice)
-    return choice
-
-
-def make_explainer(choice: ExplainerChoice) -> Explainer:
-    explainer: Explainer = create(explainers, choice.name, kind="explainer", model=choice.model, prompt=choice.prompt)
-    return explainer
-
-
-def _read_prompt(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"[label] prompt = {path!r} can't be read: {error}. Name a UTF-8 text file.") from None
+def repeats_of(choice: ExplainerChoice, config: Config) -> int:
+    """How many labels of a feature are asked for. Those who ask nobody would say the same again."""
+    return config.label.repeats if make_explainer(choice).model is not None else 1
 
 
 def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, repeat: int) -> None:
@@ -122,7 +99,7 @@ def _label_sample(session: Session, sample: Sample, choice: ExplainerChoice, rep
         session.count_failures("label", Counter(failed["reason"].to_list()))
         done += len(job.features)
         session.progress.advance(
-            f"label {sample.feature_set.name} ({choice.name})", done=done, total=total, unit="features"
+            f"label {sample.feature_set.name} ({choice.shown})", done=done, total=total, unit="features"
         )
 
 
@@ -142,15 +119,17 @@ def _jobs(session: Session, sample: Sample, choice: ExplainerChoice, repeat: int
     ]
 
 
-def features_to_label(session: Session, sample: Sample, explainer: Explainer, repeat: int) -> list[FeatureInfo]:
+def features_to_label(session: Session, sample: Sample, explainer: AnyExplainer, repeat: int) -> list[FeatureInfo]:
     """Selected features that have no label yet from the same explainer, model, prompt and evidence."""
     features = select_features(session, sample, session.config.label.features)
+    if isinstance(explainer, HoldsLabels):
+        features = [feature for feature in features if explainer.has(feature)]
     stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
     labeled = set(stored["explanation_id"].to_list())
     return [f for f in features if explanation_id(f, explainer, repeat) not in labeled]
 
 
-def explanation_id(feature: FeatureInfo, explainer: Explainer, repeat: int) -> str:
+def explanation_id(feature: FeatureInfo, explainer: AnyExplainer, repeat: int) -> str:
     """Identity of an explanation: everything that could change its text."""
     return identify(
         "explanation",
@@ -158,55 +137,61 @@ def explanation_id(feature: FeatureInfo, explainer: Explainer, repeat: int) -> s
         feature=feature.feature,
         explainer=explainer.name,
         parameters=dict(explainer.parameters),
-        model=explainer.model,
+        model=author_of(explainer),
         prompt_version=explainer.prompt_version,
         repeat=repeat,
     )
 
 
 def label_shard(job: LabelShard) -> LabelShardResult:
-    """Make, send and read the requests of some features."""
+    """Make, send and read the requests of some features, round after round."""
     explainer = make_explainer(job.explainer)
-    asked, sent = _ask(job, explainer)
-    rows, total, place = [], Usage(), 0
-    for item, some in asked:
-        span = slice(place, place + len(some))
-        place += len(some)
-        spent = sum(sent.usage[span], Usage())
-        total += spent
-        keys = [key for keys in sent.asked[span] for key in keys]
-        rows.append(_row(item, explainer, job.repeat, sent.results[span], keys, spent))
-    return LabelShardResult(pl.DataFrame(rows, schema=EXPLANATION_TYPES), total, sent.n_reused, sent.n_sent_again)
+    items = gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)
+    rounds = _run(job, explainer, items)
+    rows = [_row(item, explainer, job.repeat, course) for item, course in zip(items, rounds.courses, strict=True)]
+    frame = pl.DataFrame(rows, schema=EXPLANATION_TYPES)
+    return LabelShardResult(frame, rounds.usage, rounds.n_reused, rounds.n_sent_again)
 
 
 def ask_ahead(job: LabelShard) -> int:
-    """Ask what `label_shard` will ask. Return how many answers are not there yet."""
-    return _ask(job, make_explainer(job.explainer))[1].n_pending
+    """Ask what `label_shard` will ask, as far as the answers at hand lead. Return how many are not there yet."""
+    items = gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)
+    return _run(job, make_explainer(job.explainer), items).n_pending
 
 
-def _ask(job: LabelShard, explainer: Explainer) -> tuple[list[tuple[Evidence, tuple[LLMRequest, ...]]], Sent]:
-    """The requests about each feature, and what became of all of them."""
-    asked = [(e, explainer.requests(e)) for e in gather_evidence(job.root, job.sample_id, job.corpus_id, job.features)]
-    requests = [_repeated(request, job.repeat) for _, some in asked for request in some]
-    return asked, send(job.root, requests, job.llm, explainer.problem)
+def _run(job: LabelShard, explainer: AnyExplainer, items: Sequence[Evidence]) -> Rounds:
+    stepped = isinstance(explainer, SteppedExplainer)
+    trials = gather_trials(job.root, job.sample_id, job.corpus_id, items) if stepped else {}
+    steps = [steps_of(explainer, item, trials.get(item.feature.feature)) for item in items]
+    return run_rounds(job.root, steps, job.llm, explainer.problem, repeat=job.repeat)
 
 
 def gather_evidence(root: Path, sample_id: str, corpus_id: str, features: Sequence[FeatureInfo]) -> list[Evidence]:
     """Contexts of the `explain` split; no other window is even loaded."""
-    workspace, windows = Workspace(root), split_windows(root, corpus_id, "explain")
-    wanted = [f.feature for f in features]
-    frame = (
-        evidence.scan(workspace, "contexts", sample_id)
-        .filter((pl.col("split") == "explain") & pl.col("feature").is_in(wanted))
-        .collect()
-    )
-    contexts = read_contexts(frame, windows)
+    windows = split_windows(root, corpus_id, "explain")
+    contexts = _contexts_of(root, sample_id, "explain", [f.feature for f in features], windows)
     background = count_background(windows)
     return [Evidence(f, contexts[f.feature], windows, background) for f in features if f.feature in contexts]
 
 
-def _repeated(request: LLMRequest, repeat: int) -> LLMRequest:
-    return replace(request, repeat=repeat)
+def gather_trials(root: Path, sample_id: str, corpus_id: str, items: Sequence[Evidence]) -> dict[int, Trial]:
+    """Contexts of the `select` split, on which labels of these features may be tried; those of `score` never are."""
+    windows = split_windows(root, corpus_id, "select")
+    contexts = _contexts_of(root, sample_id, "select", [item.feature.feature for item in items], windows)
+    none = no_contexts(windows)
+    features = [item.feature for item in items]
+    return {feature.feature: Trial(feature, contexts.get(feature.feature, none), windows) for feature in features}
+
+
+def _contexts_of(
+    root: Path, sample_id: str, split: Split, features: Sequence[int], windows: Windows
+) -> dict[int, Contexts]:
+    frame = (
+        evidence.scan(Workspace(root), "contexts", sample_id)
+        .filter((pl.col("split") == split) & pl.col("feature").is_in(features))
+        .collect()
+    )
+    return read_contexts(frame, windows)
 
 
 EXPLANATION_TYPES: Mapping[str, Any] = {
@@ -229,26 +214,24 @@ EXPLANATION_TYPES: Mapping[str, Any] = {
     "input_tokens": pl.Int64,
     "output_tokens": pl.Int64,
     "cost_usd": pl.Float64,
+    "select_score": pl.Float64,
+    "candidates": pl.String,
 }
 
 
-def _row(
-    item: Evidence,
-    explainer: Explainer,
-    repeat: int,
-    results: Sequence[LLMResult],
-    keys: Sequence[str],
-    spent: Usage,
-) -> dict[str, object]:
-    said = explainer.parse(item, results)
+def _row(item: Evidence, explainer: AnyExplainer, repeat: int, course: Course) -> dict[str, object]:
+    said = course.said
+    if said is None:
+        raise ValueError(f"feature {item.feature.feature}: an answer is not there yet, so there is nothing to store")
     label = said if isinstance(said, Label) else None
     failure = said if isinstance(said, NoLabel) else None
+    spent = course.usage
     return {
         "explanation_id": explanation_id(item.feature, explainer, repeat),
         "sample_id": item.feature.sample_id,
         "feature": item.feature.feature,
         "explainer": explainer.name,
-        "explainer_model": explainer.model,
+        "explainer_model": author_of(explainer),
         "parameters": json.dumps(dict(explainer.parameters), sort_keys=True),
         "prompt_version": explainer.prompt_version,
         "repeat": repeat,
@@ -259,8 +242,10 @@ def _row(
         "rationale": label.rationale if label else None,
         "raw": failure.raw if failure else None,
         "evidence": explainer.evidence_windows(item).tolist(),
-        "request_keys": list(keys),
+        "request_keys": course.keys,
         "input_tokens": spent.input_tokens,
         "output_tokens": spent.output_tokens,
         "cost_usd": spent.cost_usd,
+        "select_score": label.select_score if label else None,
+        "candidates": json.dumps([asdict(one) for one in said.candidates]) if said.candidates else None,
     }

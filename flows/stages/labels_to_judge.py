@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,15 @@ import polars as pl
 from evals.controls import Assignment, assign_controls
 from flows.session import Session
 from flows.stages.choose_contexts import decoder_neighbors
+from flows.stages.explainer_choice import ExplainerChoice, make_explainer
 from flows.stages.judge import ScorerChoice
-from flows.stages.label import ExplainerChoice, explanation_id, make_explainer
+from flows.stages.label import explanation_id
 from flows.stages.sample import Sample
-from flows.stages.select_features import select_features
+from flows.stages.select_features import alive_features, select_features
+from labeling.config import ScoreConfig
 from labeling.identity import identify
 from labeling.patterns import ANYTHING
+from labeling.types import FeatureInfo
 
 LABELS = pl.Schema(
     {
@@ -41,6 +45,8 @@ class Judging:
     priority: int
     """Position of the scorer in the config: the first is the one people see beside a label."""
     epoch: int = 0
+    repeat: int = 0
+    """Which of the explainer's labels of a feature. The first has the controls and stands in the groups' means."""
 
     @property
     def group(self) -> str:
@@ -53,23 +59,56 @@ class Judging:
             scorer=self.scorer.name,
             judge=self.judge_model,
             epoch=self.epoch,
+            **({"repeat": self.repeat} if self.repeat else {}),
         )
 
 
 def choose_labels(session: Session, judging: Judging) -> pl.DataFrame:
-    """All labels, own and controls', with the feature they are judged on: columns as LABELS."""
+    """All labels, own and controls', with the feature they are judged on: columns as LABELS.
+
+    When the judge is asked again, a part of the features' own labels alone; further labels of a feature have no controls.
+    """
     config, sample = session.config, judging.sample
+    own = _limited(
+        session, judging, _own_labels(session, judging, select_features(session, sample, config.score.features))
+    )
+    if judging.epoch:
+        return _first_by_hash(own, n_repeated(config.score, len(own)), seed=config.sample.seed)
+    if judging.repeat:
+        return own
+    return pl.concat([own, *(_control_labels(own, a) for a in assigned_controls(session, sample, own["feature"]))])
+
+
+def n_repeated(score: ScoreConfig, n_features: int) -> int:
+    """Features that a judge is asked about again: none when the share is less than one feature."""
+    return int(score.repeat_share * n_features) if score.repeats > 1 else 0
+
+
+def calibration_labels(session: Session, judging: Judging, *, limit: int) -> pl.DataFrame:
+    """At most `limit` of all labels that the explainer has written for the sample, whichever are to be scored.
+
+    They are drawn by a hash of their features' numbers: one label more changes one label of the draw at most.
+    """
+    every = _own_labels(session, judging, alive_features(session, judging.sample))
+    return _first_by_hash(every, limit, seed=session.config.sample.seed)
+
+
+def _own_labels(session: Session, judging: Judging, selected: Sequence[FeatureInfo]) -> pl.DataFrame:
+    """The labels of features by the explainer as it is now, by ascending feature."""
     explainer = make_explainer(judging.explainer)
-    selected = select_features(session, sample, config.score.features)
-    wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
-    own = (
-        session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    wanted = [explanation_id(feature, explainer, judging.repeat) for feature in selected]
+    return (
+        session.store.read("explanations", sample_id=judging.sample.sample_id, state="labeled")
         .filter(pl.col("explanation_id").is_in(wanted))
         .select("feature", pl.lit(None, pl.String).alias("control"), "explanation_id", "text", "pattern")
         .sort("feature")
     )
-    own = _limited(session, judging, own)
-    return pl.concat([own, *(_control_labels(own, a) for a in assigned_controls(session, sample, own["feature"]))])
+
+
+def _first_by_hash(labels: pl.DataFrame, n: int, *, seed: int) -> pl.DataFrame:
+    features = labels["feature"].to_list()
+    order = sorted(range(len(features)), key=lambda row: identify("drawn", feature=features[row], seed=seed))
+    return labels[sorted(order[:n])]
 
 
 def _limited(session: Session, judging: Judging, own: pl.DataFrame) -> pl.DataFrame:

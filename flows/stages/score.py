@@ -5,24 +5,29 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 
-from evals.calibration import CalibrationError, Curve, fit_curve
+from evals.calibration import CalibrationError, Curve
 from evals.joined import join_tables
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
 from flows.budgets import prices
 from flows.llm import llm_settings, shards_at_once
 from flows.session import Session
-from flows.stages.items import SampleFacts, build_items
-from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
-from flows.stages.label import choose_explainer, make_explainer
+from flows.stages.calibrate import fit_and_store, inputs_of_curve, labels_for_curve, stored_curve
+from flows.stages.explainer_choice import author_named, choose_explainers
+from flows.stages.items import SampleFacts
+from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, judge_shard, make_scorer, read_label
+from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
 from flows.stages.score_part import ScorePart, judgments_of, score_part
-from flows.stages.score_rows import group_rows, score_rows
+from flows.stages.score_rows import group_rows, remove_earlier_controls, score_rows
+from flows.stages.score_statistics import forget_statistics, save_statistics
 from flows.usage import usage_of
 from labeling import evidence
 from labeling.allocator import give_back_freed_memory
@@ -31,7 +36,6 @@ from labeling.identity import identify
 FEATURES_PER_SHARD = 256
 FEATURES_TOGETHER = 1024
 """Features whose metrics are computed in one call; bounds memory."""
-CALIBRATION_FEATURES = 5000
 
 
 def score_all(session: Session, samples: Sequence[Sample]) -> None:
@@ -42,18 +46,20 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
         scorer = make_scorer(judge)  # a wrong name or model stops here
-        for explainer in config.label.explainer:
-            choice = choose_explainer(session, explainer)
-            for sample in samples:
+        for choice in choose_explainers(session):
+            for sample, repeat in product(samples, range(repeats_of(choice, config))):
                 judging = Judging(
                     sample=sample,
                     explainer=choice,
-                    explainer_model=make_explainer(choice).model,
+                    explainer_model=author_named(choice),
                     scorer=judge,
                     judge_model=scorer.model,
                     priority=priority,
+                    repeat=repeat,
                 )
                 work.append((judging, scorer))
+                repeats = config.score.repeats if scorer.model is not None and repeat == 0 else 1
+                work += [(replace(judging, epoch=epoch), scorer) for epoch in range(1, repeats)]
     asking = [(judging, scorer) for judging, scorer in work if scorer.model is not None]
 
     def jobs() -> Iterator[JudgeShard]:
@@ -63,6 +69,9 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     for judging, scorer in work:
         if answered or scorer.model is None:
             _score_sample(session, judging, scorer)
+    for judging, scorer in work:
+        if judging.epoch == 0 and (answered or scorer.model is None):
+            save_statistics(session, judging, scorer)
 
 
 def _silence_is_known(session: Session, sample: Sample) -> bool:
@@ -90,20 +99,26 @@ def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[Jud
 
 def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
     labels = choose_labels(session, judging)
-    name = f"{judging.sample.feature_set.name} ({judging.explainer.name}, {judging.scorer.name})"
+    again = f", repeat {judging.repeat}" if judging.repeat else ""
+    name = f"{judging.sample.feature_set.name} ({judging.explainer.shown}{again}, {judging.scorer.name})"
     if labels.is_empty():
-        session.progress.say(f"score {name}: there is no label to judge; skipped")
+        if judging.epoch == 0:
+            session.progress.say(f"score {name}: there is no label to judge; skipped")
         return
     labels = _accepted(session, scorer, labels, name)
     if labels.is_empty():
         return
-    path = _write_labels(session, judging, labels, scorer)
+    first = replace(judging, repeat=0)  # further labels meet the curve of the first ones
+    for_curve = labels if scorer.calibrated else _accepted(session, scorer, labels_for_curve(session, first), None)
+    inputs = None if scorer.calibrated else inputs_of_curve(first, scorer, for_curve)
+    path = _write_labels(session, judging, labels, scorer, curve=inputs)
     key = f"{judging.group}.{path.stem}"
     if session.store.shard_done("score", key, 0):
         return
+    forget_statistics(session, judging)
     facts = _facts(session, judging.sample)
     try:
-        curve = None if scorer.calibrated else _fit(session, judging, path, facts)
+        curve = None if inputs is None else _curve(session, first, scorer, for_curve, facts, inputs)
     except CalibrationError as error:
         session.progress.say(f"score {name}: unscored. {error}")
         session.count_failures("score", {"no calibration": len(labels)})
@@ -159,7 +174,9 @@ def _facts(session: Session, sample: Sample) -> SampleFacts:
     )
 
 
-def _write_labels(session: Session, judging: Judging, labels: pl.DataFrame, scorer: Scorer) -> Path:
+def _write_labels(
+    session: Session, judging: Judging, labels: pl.DataFrame, scorer: Scorer, *, curve: str | None = None
+) -> Path:
     """Put the labels where jobs can read them; the name changes whenever what is judged, or how, does."""
     key = identify(
         "labels to judge",
@@ -168,6 +185,7 @@ def _write_labels(session: Session, judging: Judging, labels: pl.DataFrame, scor
         parameters=dict(scorer.parameters),
         labels=[list(row) for row in labels.select("feature", "control", "explanation_id", "text").iter_rows()],
         bootstrap=session.config.score.bootstrap,
+        curve=curve,
     )
     path = session.workspace.root / "jobs" / f"{key}.parquet"
     temporary, content = path.with_suffix(".partial"), io.BytesIO()
@@ -205,29 +223,15 @@ def _jobs(session: Session, judging: Judging, path: Path, curve: Curve | None) -
     ]
 
 
-def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> Curve:
-    """Fit the curve from raw grades to probabilities on the `select` split, and store it."""
-    jobs = _jobs(session, judging, path, None)[: CALIBRATION_FEATURES // FEATURES_PER_SHARD + 1]
-    done = session.runner(grade_select, jobs, name="calibrate", parallel=make_scorer(judging.scorer).parallel)
-    grades = pl.concat([frame for _, frame in done])
-    features = grades["feature"].unique().sort().to_list()
-    curve = fit_curve(build_items(session.workspace, facts, grades, features=features, split="select", panel=False))
-    session.store.save(
-        "calibrations",
-        pl.DataFrame(
-            {
-                "sample_id": [judging.sample.sample_id],
-                "explainer": [judging.explainer.name],
-                "explainer_model": [judging.explainer_model or ""],
-                "scorer": [judging.scorer.name],
-                "thresholds": [list(curve.thresholds)],
-                "probabilities": [list(curve.values)],
-                "n_items": [curve.n_items],
-                "run_id": [session.run_id],
-            }
-        ),
-    )
-    return curve
+def _curve(
+    session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts, inputs: str
+) -> Curve:
+    """The stored curve from raw grades to probabilities; a new one when it was fitted on something else."""
+    stored = stored_curve(session, judging, inputs)
+    if stored is not None:
+        return stored
+    jobs = _jobs(session, judging, _write_labels(session, judging, labels, scorer), None)
+    return fit_and_store(session, judging, facts, inputs=inputs, jobs=jobs, parallel=scorer.parallel)
 
 
 def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts) -> None:
@@ -238,14 +242,15 @@ def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.
         control = job.labels["control"][0]
         rows = score_rows(judging, scorer, job.labels, table, control=control, run_id=session.run_id)
         if control is not None:
-            _remove_earlier_controls(session, rows)
+            remove_earlier_controls(session, rows)
         session.store.save("scores", rows)
         tables.setdefault(control, []).append(table)
     for control, parts in tables.items():
         own = labels.filter(pl.col("control").eq_missing(control))
         used = usage_of(session.workspace, _request_keys(session, judging, own), prices(session.config.llm.prices))
         groups = group_rows(judging, join_tables(parts), used, control=control, run_id=session.run_id)
-        session.store.save("score_groups", groups)
+        if judging.repeat == 0:
+            session.store.save("score_groups", groups)
 
 
 def _score_parts(
@@ -269,17 +274,6 @@ def _score_parts(
                 )
             )
     return jobs
-
-
-def _remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:
-    """Delete scores that the features of `rows` got from labels that stood for the same control in earlier runs."""
-    same = ("sample_id", "explainer", "explainer_model", "scorer", "judge_model", "epoch", "control")
-    stored = session.store.read("scores", **rows.select(same).row(0, named=True))
-    earlier = stored.filter(
-        pl.col("feature").is_in(rows["feature"].to_list()) & ~pl.col("score_id").is_in(rows["score_id"].to_list())
-    )
-    if len(earlier):
-        session.store.remove("scores", "score_id", earlier["score_id"].unique().to_list())
 
 
 def _request_keys(session: Session, judging: Judging, labels: pl.DataFrame) -> list[str]:

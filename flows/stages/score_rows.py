@@ -1,4 +1,4 @@
-"""From metric tables to rows of `scores` and `score_groups`."""
+"""From metric tables to rows of `scores` and `score_groups`, and which rows new ones stand in for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 from evals.groups import score_groups
 from evals.metrics import MetricTable
 from evals.scorers import Scorer
+from flows.session import Session
 from flows.stages.labels_to_judge import Judging
 from flows.usage import Usage
 from labeling.identity import identify
@@ -22,22 +23,7 @@ def score_rows(
     """Rows of `scores`: every metric of every feature of `labels`, which has one row a feature."""
     n_metrics, n_features = table.value.shape
     parameters = json.dumps(dict(scorer.parameters), sort_keys=True)
-    ids = [
-        identify(
-            "score",
-            feature=feature,
-            explanation_id=explanation,
-            scorer=scorer.name,
-            parameters=parameters,
-            prompt_version=scorer.prompt_version,
-            judge=scorer.model,
-            items=judging.sample.sample_id,
-            epoch=judging.epoch,
-            control=control,
-            explainer=judging.explainer.name,
-        )
-        for feature, explanation in labels.select("feature", "explanation_id").iter_rows()
-    ]
+    ids = score_ids(judging, scorer, labels, control=control)
 
     def each_feature(values: Sequence[object]) -> list[object]:
         return [value for _ in range(n_metrics) for value in values]
@@ -70,6 +56,27 @@ def score_rows(
     )
 
 
+def score_ids(judging: Judging, scorer: Scorer, labels: pl.DataFrame, *, control: str | None) -> list[str]:
+    """Identity of the scores of each label: everything that could change them."""
+    parameters = json.dumps(dict(scorer.parameters), sort_keys=True)
+    return [
+        identify(
+            "score",
+            feature=feature,
+            explanation_id=explanation,
+            scorer=scorer.name,
+            parameters=parameters,
+            prompt_version=scorer.prompt_version,
+            judge=scorer.model,
+            items=judging.sample.sample_id,
+            epoch=judging.epoch,
+            control=control,
+            explainer=judging.explainer.name,
+        )
+        for feature, explanation in labels.select("feature", "explanation_id").iter_rows()
+    ]
+
+
 def group_rows(judging: Judging, table: MetricTable, used: Usage, *, control: str | None, run_id: str) -> pl.DataFrame:
     """Rows of `score_groups`: the mean of every metric over the features of a table."""
     group = score_groups(table)
@@ -96,3 +103,14 @@ def group_rows(judging: Judging, table: MetricTable, used: Usage, *, control: st
             "run_id": run_id,
         }
     ).with_columns(pl.col("mean", "low", "high").fill_nan(None), pl.lit(used.cost_usd, pl.Float64).alias("cost_usd"))
+
+
+def remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:
+    """Delete scores that the features of `rows` got from labels that stood for the same control in earlier runs."""
+    same = ("sample_id", "explainer", "explainer_model", "scorer", "judge_model", "epoch", "control")
+    stored = session.store.read("scores", **rows.select(same).row(0, named=True))
+    earlier = stored.filter(
+        pl.col("feature").is_in(rows["feature"].to_list()) & ~pl.col("score_id").is_in(rows["score_id"].to_list())
+    )
+    if len(earlier):
+        session.store.remove("scores", "score_id", earlier["score_id"].unique().to_list())

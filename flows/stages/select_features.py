@@ -31,9 +31,19 @@ def select_features(session: Session, sample: Sample, selection: Selection) -> l
             chosen = ok.head(len(numbers))
         else:
             chosen = features.filter(pl.col("feature").is_in(numbers) & (pl.col("status") != "dead"))
+    return _infos(sample, chosen, splits)
+
+
+def alive_features(session: Session, sample: Sample) -> list[FeatureInfo]:
+    """Every feature that has evidence, ascending, whatever its status and whatever was selected."""
+    features = session.store.read("features", sample_id=sample.sample_id).sort("feature")
+    splits = session.store.read("feature_splits", sample_id=sample.sample_id)
+    return _infos(sample, features.filter(pl.col("status") != "dead"), splits)
+
+
+def _infos(sample: Sample, chosen: pl.DataFrame, splits: pl.DataFrame) -> list[FeatureInfo]:
     kept = splits.filter(pl.col("feature").is_in(chosen["feature"].to_list()))
-    known = read_features(chosen, kept, feature_set=sample.feature_set.name)
-    return list(known.values())
+    return list(read_features(chosen, kept, feature_set=sample.feature_set.name).values())
 
 
 def _numbers(session: Session, sample: Sample, selection: Selection) -> list[int]:

@@ -27,6 +27,8 @@ WEIGHTS = "dictionary.safetensors"
 CARD = "card.json"
 FORMAT = "featlas-dictionary"
 FORMAT_VERSION = 1
+TOPK, RANDOM_DIRECTIONS = "topk", "random_directions"
+"""Architectures: trained ones, and those of `labeling.random_directions`, read alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class TopKDictionary:
     w_dec: torch.Tensor  # float32 [n_features, d_model]
     b_dec: torch.Tensor  # float32 [d_model]
     k: int
-    architecture: str = "topk"
+    architecture: str = TOPK
     origin: Origin | None = None
 
     @property
@@ -106,7 +108,8 @@ def create(*, path: Path) -> TopKDictionary:
         tensors.take(name, shape, says="the card beside it").contiguous() for name, shape in shapes.items()
     )
     origin = Origin(model=card.text("model"), hook=card.text("hook"), context_size=card.whole("sequence"))
-    return TopKDictionary(w_enc=w_enc, b_enc=b_enc, w_dec=w_dec, b_dec=b_dec, k=k, origin=origin)
+    architecture = RANDOM_DIRECTIONS if card.text("architecture") == RANDOM_DIRECTIONS else TOPK
+    return TopKDictionary(w_enc, b_enc, w_dec, b_dec, k, architecture=architecture, origin=origin)
 
 
 def save(dictionary: TopKDictionary, path: Path, *, card: dict[str, JSON]) -> None:
@@ -143,11 +146,12 @@ def rounded(dictionary: TopKDictionary) -> TopKDictionary:
 def read_card(file: Path) -> dict[str, JSON]:
     """Read `card.json`. Raise FeatlasError when it describes another format or architecture."""
     card = read_json(file).values
-    expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "architecture": "topk"}
-    for key, value in expected.items():
-        if card.get(key) != value:
+    expected = {"format": (FORMAT,), "format_version": (FORMAT_VERSION,), "architecture": (TOPK, RANDOM_DIRECTIONS)}
+    for key, values in expected.items():
+        if card.get(key) not in values:
+            known = " or ".join(repr(value) for value in values)
             raise FeatlasError(
-                f"{file}: {key!r} is {card.get(key)!r}, expected {value!r}. Use a dictionary written by featlas."
+                f"{file}: {key!r} is {card.get(key)!r}, expected {known}. Use a dictionary written by featlas."
             )
     return dict(card)
 

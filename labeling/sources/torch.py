@@ -121,13 +121,15 @@ class TorchSource:
         """Events of every feature set on one batch."""
         for index, (dictionary, info) in enumerate(zip(self.dictionaries, self.feature_sets, strict=True)):
             codes = dictionary.encode(activations[info.hook])
-            device = codes.row.device
+            # other devices lack the 64-bit numbers that events are counted with
+            place = codes.row.device if codes.row.is_cuda else torch.device("cpu")
+            row = codes.row.to(place)
             yield EventBatch(
                 feature_set=index,
-                feature=codes.feature,
-                window=batch.window.to(device)[codes.row],
-                position=batch.position.to(device)[codes.row],
-                value=codes.value,
+                feature=codes.feature.to(place),
+                window=batch.window.to(place)[row],
+                position=batch.position.to(place)[row],
+                value=codes.value.to(place),
                 n_tokens=len(batch.window),
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from labeling.types import JSON, Completion, Evidence, JudgeTask, Label, LLMRequest, LLMResult, Windows
+from labeling.types import JSON, Completion, Evidence, JudgeTask, Label, LLMRequest, LLMResult, Trial, Windows
 from tests.builders import Row, evidence_of, task_of, windows_of
 
 SUBJECTS = ("old", "two", "gray", "some", "wild", "fat", "sleepy", "loud")
@@ -24,7 +24,17 @@ def feature_windows(split: str) -> Windows:
 
 
 def feature_evidence(feature: int = 7) -> Evidence:
-    windows = feature_windows("explain")
+    return _contexts_in(feature_windows("explain"), feature)
+
+
+def feature_trial(feature: int = 7) -> Trial:
+    """The same feature in text of the `select` split, where a document is one window."""
+    there = _contexts_in(feature_windows("select"), feature)
+    contexts = there.contexts.take(there.contexts.stratum != "top")
+    return Trial(there.feature, contexts, there.windows)
+
+
+def _contexts_in(windows: Windows, feature: int) -> Evidence:
     cats, dogs = range(0, 96, 2), range(1, 96, 2)
     rows: list[Row] = [(row, "top", {1: 50.0 - row / 2, 2: 60.0 - row / 2}) for row in cats[:10]]
     rows += [(row, f"q{5 - n // 10}", {1: 50.0 - row / 2, 2: 60.0 - row / 2}) for n, row in enumerate(cats)]

@@ -48,3 +48,23 @@ def test_only_the_threshold_asked_for_is_shown_and_unknown_metrics_are_kept() ->
 def test_a_title_names_the_models_that_wrote_and_judged() -> None:
     rows = [row("headline", None, 0.7, explainer_model="openai/a", judge_model="openai/b")]
     assert score_tables(rows, tau=0.01)[0].title == "e (openai/a) graded by s (openai/b)"
+
+
+def test_tables_are_ordered_by_the_lower_end_of_the_headline() -> None:
+    rows = [
+        row("headline", None, 0.7, explainer="sure", low=0.68),
+        row("headline", None, 0.8, explainer="lucky", low=0.5),
+        row("headline", None, 0.6, explainer="bare"),
+    ]
+    assert [table.maker[0] for table in score_tables(rows, tau=0.01)] == ["sure", "bare", "lucky"]
+
+
+def test_findings_say_what_is_known_and_nothing_else() -> None:
+    against = {"share_significant": 0.55, "share_above_null": 0.6333, "n_null": 1140}
+    again = {"reliability": 0.76, "flip_rate": 0.0412, "icc": 0.873}
+    (table,) = score_tables([row("headline", None, 0.7, **against, **again)], tau=0.01)
+    wrong, noise, flips = table.findings
+    assert wrong.startswith("55% of the labels beat wrong ones (q < 0.05, 1,140 scores of wrong labels); 63% are above")
+    assert noise == "76% of the variance between scores is not noise."
+    assert flips == "Asked again, the judge changes 4.1% of its yes and no; intraclass correlation of scores 0.87."
+    assert score_tables([row("headline", None, 0.7)], tau=0.01)[0].findings == ()

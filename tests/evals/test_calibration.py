@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evals.calibration import CalibrationError, Curve, calibrate, fit_curve, reliability
+from evals.calibration import CalibrationError, Curve, calibrate, fit_curve, reliability, reliability_sums
 from evals.metrics import score_features
 from tests.evals.judged import feature, rates, sampled, yes_no
 
@@ -36,7 +36,7 @@ def test_raw_grades_of_any_scale_become_usable_for_the_headline() -> None:
     assert table.value[table.row("headline")].mean() > 0.75
 
 
-def test_trap_calibration_that_hides_the_sign_a_contrarian_scorer_gets_a_flat_curve() -> None:
+def test_trap_4_calibration_does_not_hide_the_sign_of_a_contrarian_scorer() -> None:
     items = sampled(yes_no(rates(0.1, 0.9, 0.9)), n_features=60, generator=np.random.default_rng(0))
     curve = fit_curve(items)
     assert max(curve.values) - min(curve.values) < 1e-9
@@ -68,3 +68,16 @@ def test_reliability_shows_overconfidence_and_the_brier_skill_of_one_half_is_zer
     assert found.brier_skill < 0
     half = items.with_probability(np.full_like(items.probability, 0.5))
     assert reliability(half).brier_skill == pytest.approx(0)
+
+
+def test_curves_of_parts_add_up_to_the_curve_of_all_with_intervals_around_it() -> None:
+    items = sampled(yes_no(rates(0.8, 0.4, 0.1)), n_features=60, generator=np.random.default_rng(0))
+    whole = reliability(items)
+    parts = reliability_sums(items.take(slice(0, 13))) + reliability_sums(items.take(slice(13, 60)))
+    joined = parts.curve()
+    np.testing.assert_allclose(joined.observed, whole.observed)
+    assert joined.brier_skill == pytest.approx(whole.brier_skill)
+    held = whole.weight > 0
+    assert (whole.interval.low[held] <= whole.observed[held]).all()
+    assert (whole.interval.high[held] > whole.interval.low[held]).all()
+    assert np.isnan(whole.interval.low[~held]).all()

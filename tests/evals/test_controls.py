@@ -12,8 +12,12 @@ from evals.controls import (
     assign_controls,
     benjamini_hochberg,
     density_terciles,
+    permute_grades,
     pooled_p_values,
 )
+from evals.metrics import score_features
+from labeling.types import STRATA
+from tests.evals.judged import feature, rates, sampled, yes_no
 
 
 def assigned(n: int = 60, *, limit: int = 20, seed: int = 0, k: int = 3) -> dict[LabelControl, Assignment]:
@@ -87,6 +91,8 @@ def test_fixed_controls_name_their_label() -> None:
     found = assigned()
     assert found["generic"].label is not None
     assert found["generic"].label.text == "any text"
+    assert found["over_broad"].label is not None
+    assert found["over_broad"].label.text == "any English text"
     assert found["no_label"].label is None
     assert found["no_label"].source is None
 
@@ -120,3 +126,26 @@ def test_shuffled_labels_are_rarely_significant_and_good_ones_mostly() -> None:
 def test_terciles_are_equal_thirds(n: int) -> None:
     counts = np.bincount(density_terciles(np.arange(n, dtype=float)), minlength=3)
     assert counts.max() - counts.min() <= 1
+
+
+def test_permuted_grades_are_the_same_grades_in_other_places_and_score_chance() -> None:
+    items = sampled(yes_no(rates(0.95, 0.05, 0.02)), n_features=300, generator=np.random.default_rng(0))
+    dealt = permute_grades(items, np.random.default_rng(1))
+    assert (np.sort(dealt.probability, axis=1) == np.sort(items.probability, axis=1)).all()
+    table = score_features(dealt, generator=np.random.default_rng(0), intervals=False)
+    for metric in ("balanced_hard", "balanced_random", "auroc_hard", "auroc_random"):
+        assert table.value[table.row(metric)].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_permuting_leaves_padding_and_the_strongest_windows_where_they_are() -> None:
+    one = feature(
+        [("top", 0.9, 6.0), ("q1", 0.1, 1.0), ("random", np.nan, 0.0), ("random", 0.3, 0.0)],
+        {"top": 5, "q1": 9, "random": 99},
+    )
+    seen = set()
+    for seed in range(80):
+        dealt = permute_grades(one, np.random.default_rng(seed))
+        assert dealt.probability[0, dealt.stratum[0] == STRATA.index("top")].tolist() == [0.9]
+        seen.add(tuple(np.nan_to_num(dealt.probability[0, 1:], nan=-1.0).tolist()))
+    assert {tuple(sorted(row)) for row in seen} == {(-1.0, 0.1, 0.3)}
+    assert len(seen) == 6

@@ -264,20 +264,20 @@ def test_grades_that_are_not_probabilities_are_refused() -> None:
 # Traps that other systems fell into.
 
 
-def test_trap_accuracy_that_rewards_always_no() -> None:
+def test_trap_2_saying_no_to_everything_scores_chance_not_the_share_of_silent_windows() -> None:
     table = scored(sampled(yes_no({}), n_features=3, generator=np.random.default_rng(0)))
     assert (table.value[table.row("headline")] == 0.5).all()
     assert (table.value[table.row("f1")] == 0).all()
 
 
-def test_trap_absolute_value_a_contrarian_judge_scores_below_0_2() -> None:
+def test_trap_3_an_anticorrelated_label_scores_below_chance() -> None:
     table = scored(sampled(yes_no(rates(0.05, 0.9, 0.9, 0.9)), n_features=50, generator=np.random.default_rng(0)))
     assert (table.value[table.row("headline")] < 0.2).all()
     assert (table.value[table.row("auroc_random")] < 0.2).all()
     assert (table.value[table.row("weighted_correlation")] < 0).all()
 
 
-def test_trap_failures_become_data_a_judge_that_only_fails_is_unscored_everywhere() -> None:
+def test_trap_5_a_judge_that_only_fails_is_unscored_everywhere() -> None:
     items = sampled(yes_no(rates(0.9, 0.1, 0.1)), n_features=3, generator=np.random.default_rng(0), panel=400)
     table = scored(items.with_probability(np.full_like(items.probability, np.nan)), intervals=True)
     assert np.isnan(table.value).all()
@@ -286,21 +286,77 @@ def test_trap_failures_become_data_a_judge_that_only_fails_is_unscored_everywher
     assert "were lost" in table.reason[table.row("headline"), 0]
 
 
-def test_trap_failures_count_as_correct_negatives() -> None:
+def test_trap_5_failures_do_not_count_as_correct_negatives() -> None:
     items = [("q1", 1.0, 1.0), ("hard_text", 0.6, 0.0), ("random", 0.6, 0.0)]
     lost = [*items, ("random", np.nan, 0.0), ("random", np.nan, 0.0)]
     populations = {"q1": 5, "hard_text": 5, "random": 100}
     assert value(feature(lost, populations), "balanced_random") == value(feature(items, populations), "balanced_random")
 
 
-def test_trap_pooling_features_mixes_calibration_into_discrimination() -> None:
+def test_trap_7_pooling_features_does_not_mix_calibration_into_discrimination() -> None:
     low = [("q1", 0.2, 1.0), ("hard_text", 0.1, 0.0), ("random", 0.1, 0.0)]
     high = [("q1", 0.9, 1.0), ("hard_text", 0.8, 0.0), ("random", 0.8, 0.0)]
     for items in (low, high):
         assert value(feature(items, {"q1": 5, "hard_text": 5, "random": 100}), "auroc_random") == 1.0
 
 
-def test_trap_unweighted_average_precision_ignores_the_base_rate() -> None:
+def test_trap_3_average_precision_of_windows_drawn_by_strength_is_weighted() -> None:
     items = sampled(yes_no(rates(0.9, 0.2, 0.05)), n_features=1, generator=np.random.default_rng(0), panel=425)
     unweighted = average_precision_score(items.activation[0] > 0.5, items.probability[0])
     assert value(items, "average_precision") < 0.2 < unweighted
+
+
+def test_trap_3_one_class_only_is_unscored_with_its_count_and_no_error() -> None:
+    always = feature([("q1", 0.9, 1.0), ("q2", 0.8, 2.0)], {"q1": 40, "q2": 40})
+    table = scored(always, intervals=True)
+    row = table.row("headline")
+    assert (np.isnan(table.value[row, 0]), np.isnan(table.low[row, 0])) == (True, True)
+    assert table.reason[row, 0] == "no window was drawn from hard_token or hard_neighbor or hard_text"
+    never = feature([("hard_text", 0.9, 0.0), ("random", 0.1, 0.0)], {"hard_text": 40, "random": 900})
+    assert scored(never).reason[row, 0] == "no window was drawn from the firing windows (0 windows fire)"
+
+
+def test_trap_10_windows_of_one_document_are_not_independent() -> None:
+    grades = [1.0, 1.0, 0.0, 0.0] * 5
+    items = [("q1", g, 1.0) for g in grades] + [("hard_text", 0.1, 0.0)] * 9 + [("random", 0.1, 0.0)] * 9
+    populations = {"q1": 500, "hard_text": 500, "random": 9000}
+    apart = scored(feature(items, populations), intervals=True)
+    together = [0, 0, 1, 1] * 5 + list(range(10, 28))  # all firing windows stand in two documents
+    shared = scored(feature(items, populations, documents=together), intervals=True)
+    row = apart.row("headline")
+    assert apart.value[row, 0] == shared.value[row, 0]
+    assert shared.high[row, 0] - shared.low[row, 0] > 1.5 * (apart.high[row, 0] - apart.low[row, 0])
+
+
+def test_windows_that_are_drawn_twice_from_one_document_tell_no_more_than_once() -> None:
+    once = [("q1", 0.9, 1.0), ("q1", 0.3, 1.1), ("hard_text", 0.2, 0.0), ("hard_text", 0.4, 0.0)]
+    once += [("random", 0.1, 0.0), ("random", 0.0, 0.0)]
+    populations = {"q1": 50, "hard_text": 50, "random": 500}
+    single = scored(feature(once, populations), intervals=True)
+    double = scored(feature(once * 2, populations, documents=list(range(6)) * 2), intervals=True)
+    for metric in ("headline", "balanced_hard", "auroc_random"):
+        row = single.row(metric)
+        assert double.value[row, 0] == pytest.approx(single.value[row, 0])
+        assert double.low[row, 0] == pytest.approx(single.low[row, 0])
+
+
+@pytest.mark.parametrize("grade", [0.0, 0.5, 1.0])
+def test_constant_grades_score_chance_with_intervals_of_a_width(grade: float) -> None:
+    items = [("q1", grade, 1.0 + i) for i in range(6)] + [("hard_text", grade, 0.0)] * 6 + [("random", grade, 0.0)] * 6
+    table = scored(feature(items, {"q1": 60, "hard_text": 60, "random": 900}), intervals=True)
+    for metric in ("balanced_hard", "balanced_random", "headline", "auroc_hard", "auroc_random"):
+        row = table.row(metric)
+        assert table.value[row, 0] == pytest.approx(0.5)
+        assert table.high[row, 0] - table.low[row, 0] > 0.05
+    assert table.reason[table.row("weighted_correlation"), 0] == "the judge gave every window the same grade"
+    assert "are the same" in table.reason[table.row("spearman_firing"), 0]
+
+
+def test_a_few_firing_windows_make_a_wide_interval() -> None:
+    items = [("q1", 0.9, 1.0), ("q3", 0.9, 2.0), ("q5", 0.9, 3.0)]
+    items += [("hard_text", 0.1, 0.0)] * 25 + [("random", 0.1, 0.0)] * 25
+    table = scored(feature(items, {"q1": 1, "q3": 1, "q5": 1, "hard_text": 60, "random": 900}), intervals=True)
+    row = table.row("headline")
+    assert table.value[row, 0] == pytest.approx(0.9)
+    assert table.high[row, 0] - table.low[row, 0] > 0.3
+    assert table.reason[table.row("spearman_firing"), 0] == "3 answered firing windows; a rank correlation needs 5"

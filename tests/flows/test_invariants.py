@@ -11,14 +11,14 @@ import pytest
 
 from flows.stages.choose_contexts import ContextShard, context_shard
 from labeling import evidence
-from labeling.types import SPLITS
+from labeling.types import HARD, SPLITS
 from labeling.workspace import Workspace
 from tests.flows.mini import FEATURE_SET, Mini, differing, tables, write_config
 
 SAMPLE = f"(SELECT sample_id FROM samples WHERE feature_set = '{FEATURE_SET}')"
 
 
-def test_no_document_stands_in_two_splits(mini: Mini) -> None:
+def test_trap_10_no_document_stands_in_two_splits(mini: Mini) -> None:
     splits = mini.ask(
         "SELECT corpus_id, document_id, count(DISTINCT split) AS n FROM (SELECT corpus_id, document_id, split "
         "FROM windows UNION SELECT corpus_id, document_id, split FROM documents UNION SELECT corpus_id, document_id, "
@@ -38,6 +38,18 @@ def test_no_window_or_document_shown_to_an_explainer_is_judged(mini: Mini) -> No
     place = mini.ask("SELECT sample_id, window_id, document_id FROM windows JOIN samples USING (corpus_id)")
     documents = [set(f.join(place, on=["sample_id", "window_id"])["document_id"]) for f in (shown, judged)]
     assert documents[0] & documents[1] == set()
+
+
+def test_trap_2_silent_windows_are_silent_and_grey_ones_below_tau(mini: Mini) -> None:
+    rows = mini.ask(
+        "SELECT c.stratum, count(*) AS n, max(c.max_activation) AS most, bool_and(c.max_activation <= f.tau) AS below "
+        "FROM contexts AS c JOIN features AS f USING (sample_id, feature) GROUP BY c.stratum"
+    )
+    found = {row["stratum"]: row for row in rows.iter_rows(named=True)}
+    for stratum in (*HARD, "random"):
+        assert found[stratum]["n"] > 100
+        assert found[stratum]["most"] == 0
+    assert found["grey"]["below"]
 
 
 def test_a_missing_score_has_a_reason_and_a_score_has_none(mini: Mini) -> None:
@@ -79,7 +91,7 @@ def scores_without_judgments(mini: Mini) -> pl.DataFrame:
     return mini.ask(
         "SELECT s.feature, s.scorer, s.control, s.metric FROM scores AS s WHERE value IS NOT NULL AND NOT EXISTS ("
         "FROM judgments AS j WHERE j.sample_id = s.sample_id AND j.feature = s.feature AND j.scorer = s.scorer "
-        "AND j.epoch = s.epoch AND j.control IS NOT DISTINCT FROM s.control "
+        "AND j.epoch = s.epoch AND j.control IS NOT DISTINCT FROM nullif(s.control, 'permuted') "
         "AND j.explanation_id IS NOT DISTINCT FROM s.explanation_id)"
     )
 

@@ -32,6 +32,11 @@ LABELS = [
     "cluster",
     "cluster_name",
     "neighbor_labels",
+    "p",
+    "q",
+    "score_shrunk",
+    "score_shrunk_low",
+    "score_shrunk_high",
 ]
 SCOREBOARD = [
     "feature_set",
@@ -51,6 +56,12 @@ SCOREBOARD = [
     "input_tokens",
     "output_tokens",
     "cost_usd",
+    "share_significant",
+    "share_above_null",
+    "n_null",
+    "reliability",
+    "flip_rate",
+    "icc",
 ]
 
 
@@ -80,7 +91,9 @@ def test_every_feature_has_a_row_in_labels_and_every_ok_one_a_label(mini: Mini) 
 
 def test_every_control_has_rows_in_scoreboard_for_every_scorer(mini: Mini) -> None:
     rows = mini.ask("SELECT DISTINCT scorer, control FROM scoreboard WHERE mean IS NOT NULL AND feature_set = 'mini'")
-    assert set(rows.iter_rows()) == {(s, c) for s in ("pattern", "embedding") for c in (*CONTROLS, None)}
+    assert set(rows.iter_rows()) == {
+        (s, c) for s in ("pattern", "embedding") for c in (*CONTROLS, None) if c != "random_directions"
+    }
     assert mini.ask(f"SELECT * FROM scoreboard WHERE feature_set = '{CONTROL_SET}'").is_empty()
 
 

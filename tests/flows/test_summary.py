@@ -58,3 +58,31 @@ def test_only_models_of_this_run_have_lines_and_earlier_ones_are_named() -> None
     lines = [line for line in summary.as_text().splitlines() if "openai/" in line]
     assert lines == [now.as_text(), "What openai/earlier cost in earlier runs: --json"]
     assert len(summary.as_json()["costs"]) == 2
+
+
+def test_the_gap_of_labels_that_were_chosen_is_said() -> None:
+    gaps = pl.DataFrame(
+        {
+            "feature_set": "small",
+            "explainer": "best_of_k",
+            "n_features": 20,
+            "select_score": 0.7,
+            "score": 0.64,
+            "gap": 0.06,
+        }
+    )
+    outcome = Outcome("1", None, {"label": 1.0}, {}, Usage(), n_reused=0, n_sent_again=0)
+    scores = pl.DataFrame(schema={"feature_set": pl.String})
+    place = Path("/elsewhere")
+    text = Summary(place, outcome, pl.DataFrame({"feature_set": []}), scores, 1, 0, CORPORA, (), gaps).as_text()
+    assert "best_of_k: chosen by a headline of 0.700 on select, 0.640 on score: gap +0.060 over 20 features" in text
+
+
+def test_the_share_of_labels_that_beat_wrong_ones_and_the_judge_s_flips_are_said() -> None:
+    group = {"feature_set": "main", "explainer": "e", "explainer_model": None, "scorer": "s", "judge_model": "a/judge"}
+    numbers = {"n_features": 9, "mean": 0.7, "low": 0.6, "high": 0.8, "share_significant": 0.5, "n_null": 300}
+    row = {**group, "metric": "headline", "label": "true label", **numbers, "flip_rate": 0.03, "icc": 0.9}
+    outcome = Outcome("1", None, {}, {}, Usage(), n_reused=0, n_sent_again=0)
+    text = Summary(Path("/w"), outcome, pl.DataFrame({"feature_set": []}), pl.DataFrame([row]), 1, 0, CORPORA).as_text()
+    assert "e / s (a/judge): 50% of labels beat wrong ones (q < 0.05, 300 scores of wrong labels)" in text
+    assert "e / s (a/judge): asked again, the judge flips 3.0% of its answers, ICC of scores 0.90" in text

@@ -14,13 +14,13 @@ from tests.builders import windows_of
 
 def rate_by_search(pattern: Pattern, tokens: list[str], position: int) -> float:
     """The last of the most specific rules that match, found by trying each."""
-    around = [None, *tokens, None]
-    left, here, right = around[position], tokens[position], around[position + 2]
+    at = {place - position: token for place, token in enumerate(tokens)}
     rate = pattern.base_rate
     for asks in (False, True):
         for rule in pattern.rules:
-            beside = rule.left is not None or rule.right is not None
-            if beside == asks and rule.token == here and rule.left in (None, left) and rule.right in (None, right):
+            wanted = {-1: rule.left, 1: rule.right, **dict(rule.around)}
+            wanted = {distance: token for distance, token in wanted.items() if token is not None}
+            if bool(wanted) == asks and rule.token == at[0] and wanted.items() <= at.items():
                 rate = rule.rate
     return rate
 
@@ -37,7 +37,11 @@ def test_the_most_specific_and_then_the_last_rule_counts(seed: int) -> None:
     def word(absent: float) -> str | None:
         return None if generator.random() < absent else str(generator.choice(list("abcde")))  # no window has e
 
-    rules = (Rule(word(0) or "", float(generator.random()), word(0.5), word(0.5)) for _ in range(30))
+    def far() -> tuple[tuple[int, str], ...]:
+        distances = generator.choice([-7, -3, -2, 2, 4], size=generator.integers(0, 3), replace=False)
+        return tuple((int(distance), word(0) or "") for distance in distances)
+
+    rules = (Rule(word(0) or "", float(generator.random()), word(0.6), word(0.6), far()) for _ in range(40))
     pattern = Pattern(tuple(rules), (), 0.25)
     rates = match_rates(pattern, windows, np.arange(len(windows)))
     for row in range(len(windows)):
@@ -55,8 +59,12 @@ def test_the_log_odds_are_those_of_any_position_firing_plus_each_context_word_on
 
 
 def test_a_pattern_that_was_stored_as_json_is_the_same_pattern() -> None:
-    pattern = Pattern((Rule("a", 0.5), Rule("b", 0.9, right="a")), (("c", 1.5),), 0.01)
+    pattern = Pattern((Rule("a", 0.5), Rule("b", 0.9, right="a", around=((-3, "d"),))), (("c", 1.5),), 0.01)
     assert Pattern.from_json(json.loads(json.dumps(pattern.as_json()))) == pattern
+
+
+def test_a_rule_without_far_tokens_is_stored_as_before_there_were_any() -> None:
+    assert Rule("a", 0.5, left="b").as_json() == {"token": "a", "rate": 0.5, "left": "b", "right": None}
 
 
 def test_the_pattern_of_a_label_that_is_true_of_all_text_says_the_same_of_windows_of_one_length() -> None:

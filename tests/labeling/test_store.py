@@ -15,7 +15,7 @@ import pytest
 
 from labeling.doctor import doctor
 from labeling.errors import FeatlasError, WorkspaceInUse
-from labeling.store import Store, data_dictionary, render_data_dictionary
+from labeling.store import MANY_ROWS, Store, data_dictionary, render_data_dictionary
 from labeling.workspace import Workspace
 from tests.labeling.store_builders import explanation, group, large, run, score, small
 
@@ -37,6 +37,21 @@ def test_a_row_of_the_same_key_replaces_the_old_one(workspace: Workspace) -> Non
         small(store, "tags", {"sample_id": "s", "feature": 1, "tag": "t", "tagger": "me", "evidence": [1, 2]})
         small(store, "tags", {"sample_id": "s", "feature": 1, "tag": "t", "tagger": "me", "evidence": [3]})
         assert store.read("tags")["evidence"].to_list() == [[3]]
+
+
+def test_many_rows_replace_those_that_are_there_and_join_the_others(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        empty = store.read("token_counts")
+
+        def save(numbers: range, occurrences: int) -> None:
+            token = pl.Series([f"t{number}" for number in numbers])
+            frame = pl.DataFrame({"corpus_id": "c", "split": "score", "token": token, "occurrences": occurrences})
+            store.save("token_counts", frame.cast(empty.schema))
+
+        save(range(MANY_ROWS), 1)
+        save(range(MANY_ROWS - 1, 2 * MANY_ROWS), 2)
+        counts = dict(store.read("token_counts").group_by("occurrences").len().iter_rows())
+        assert counts == {1: MANY_ROWS - 1, 2: MANY_ROWS + 1}
 
 
 def test_what_was_saved_is_there_in_the_next_process(workspace: Workspace) -> None:
@@ -254,6 +269,35 @@ def test_a_repeat_on_few_features_does_not_replace_the_group(workspace: Workspac
         assert label_rows(store, "score") == [(0.5,)]
 
 
+def test_a_further_label_of_the_same_explainer_is_never_shown_in_place_of_the_first(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        first = explanation("x", 1, "e", "FIRST", repeat=0, created_at=datetime(2026, 1, 1))
+        small(store, "explanations", first, explanation("a", 1, "e", "2", repeat=1, created_at=datetime(2026, 1, 2)))
+        small(store, "score_groups", group("e", 0.6))
+        scores = (
+            score(f"s{name}", 1, value, explanation_id=name, explainer="e") for name, value in (("x", 0.5), ("a", 0.9))
+        )
+        small(store, "scores", *scores)
+        assert label_rows(store, "label", "score") == [("FIRST", 0.5)]
+
+
+def test_the_gap_of_a_chosen_label_is_between_select_and_score_and_says_whether_one_judge_gave_both(
+    workspace: Workspace,
+) -> None:
+    with Store(workspace) as store:
+        judge = '{"judge": {"scorer": "detection", "model": "a/m"}}'
+        chosen = explanation("x", 1, "best_of_k", "L", select_score=0.75, parameters=judge)
+        small(store, "explanations", chosen, explanation("y", 2, "top_and_random", "other"))
+        own = {"explanation_id": "x", "explainer": "best_of_k"}
+        same = score("p", 1, 0.5, scorer="detection", judge_model="a/m", **own)
+        small(store, "scores", same, score("q", 1, 0.25, **own), score("r", 1, 0.1, control="shuffled", **own))
+        gaps = store.select("SELECT scorer, select_score, score, gap, comparable FROM select_gaps ORDER BY scorer")
+        assert [tuple(row[:4]) for row in gaps.rows()] == [("detection", 0.75, 0.5, 0.25), ("pattern", 0.75, 0.25, 0.5)]
+        assert gaps["comparable"].fill_null(False).to_list() == [True, False]
+
+
 def test_features_without_a_label_have_a_row_with_their_status(workspace: Workspace) -> None:
     with Store(workspace) as store:
         sample(store)
@@ -292,6 +336,59 @@ def test_the_scoreboard_puts_random_weights_beside_the_real_feature_set(workspac
             ("f", "shuffled", 0.5, None),
             ("f", None, 0.8, None),
         ]
+
+
+def test_the_scoreboard_tells_random_directions_from_random_weights(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        controls = (("f0", "topk"), ("f1", "random_directions"))
+        small(store, "feature_sets", *({"feature_set": n, "control_for": "f", "architecture": a} for n, a in controls))
+        for name, _ in controls:
+            sample(store, sample_id=name, feature_set=name)
+            small(store, "score_groups", group("e", 0.5, sample_id=name))
+        board = store.read("scoreboard").select("feature_set", "control").rows()
+        assert sorted(board) == [("f", "random_directions"), ("f", "random_weights")]
+
+
+def test_the_scoreboard_shows_what_true_labels_mean_beside_them_alone(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "score_groups", group("e", 0.6, low=0.5), group("e", 0.5, low=0.4, control="shuffled"))
+        key = {name: value for name, value in group("e", 0.6).items() if name in store.read("group_statistics").columns}
+        small(store, "group_statistics", {**key, "share_significant": 0.7, "reliability": 0.8, "n_null": 300})
+        judged = {name: key[name] for name in key if name not in ("tau", "epoch")}
+        small(store, "judge_reliability", {**judged, "flip_rate": 0.05, "icc": 0.9})
+        columns = ("control", "share_significant", "n_null", "reliability", "flip_rate", "icc")
+        assert store.read("scoreboard").select(columns).rows() == [
+            (None, 0.7, 300, 0.8, 0.05, 0.9),
+            ("shuffled", None, None, None, None, None),
+        ]
+
+
+def test_labels_carry_what_their_score_means(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        small(store, "score_groups", group("e", 0.8, low=0.7))
+        small(store, "explanations", explanation("x", 1, "e", "L"))
+        small(store, "scores", score("q", 1, 0.9, explanation_id="x", explainer="e"))
+        means = {"p": 0.01, "q": 0.04, "shrunk": 0.85, "shrunk_low": 0.8, "shrunk_high": 0.9}
+        small(store, "score_statistics", {"score_id": "q", "metric": "headline", "tau": 0.01, **means})
+        shown = label_rows(store, "score", "p", "q", "score_shrunk", "score_shrunk_low", "score_shrunk_high")
+        assert shown == [(0.9, 0.01, 0.04, 0.85, 0.8, 0.9)]
+
+
+def test_labels_come_from_the_group_with_the_highest_lower_end(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        small(store, "score_groups", group("sure", 0.7, low=0.68), group("lucky", 0.8, low=0.5))
+        small(store, "explanations", explanation("a", 1, "sure", "S"), explanation("b", 1, "lucky", "L"))
+        small(
+            store,
+            "scores",
+            *(score(e, 1, 0.7, explanation_id=x, explainer=e) for x, e in (("a", "sure"), ("b", "lucky"))),
+        )
+        assert label_rows(store, "label") == [("S",)]
 
 
 def test_the_scoreboard_shows_the_newest_sample(workspace: Workspace) -> None:

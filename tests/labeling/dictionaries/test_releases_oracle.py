@@ -121,8 +121,8 @@ def write_gemma(place: Path) -> None:
         "b_dec": drawn(D_IN, seed=3),
         "threshold": drawn(D_SAE, seed=4).abs(),
     }
-    made: dict[str, Any] = {name: tensor.numpy() for name, tensor in arrays.items()}
-    np.savez(place / "params.npz", **made)
+    named: dict[str, Any] = {name: tensor.numpy() for name, tensor in arrays.items()}
+    np.savez(place / "params.npz", **named)
 
 
 def write_llama(place: Path) -> None:
