@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer, TrialScorer, reads_labels
+from evals.scorers._trials import Asked, Subject
 from flows.budgets import prices
 from flows.session import Session
 from flows.stages.billed import Billed, billed_before
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer
+from flows.stages.judge_trials import Panels, subject_of, write_requests
 from flows.stages.label import choose_explainer, explanation_id, features_to_label, gather_evidence, make_explainer
 from flows.stages.labels_to_judge import assigned_controls
 from flows.stages.sample import Sample
@@ -29,9 +32,10 @@ from labeling import evidence
 from labeling.explainers import Explainer
 from labeling.feature_evidence import read_contexts
 from labeling.ledger import Ledger, request_key
-from labeling.types import Completion, FeatureInfo, LLMRequest
+from labeling.types import Completion, FeatureInfo, Label, LLMRequest, Windows
 
 FEATURES_RENDERED = 20
+TYPICAL_RIVALS = 10
 TYPICAL_LABEL = "x" * 60
 """Stands for a label that is not written yet, where no label of the explainer is known."""
 LABEL_OUTPUT_TOKENS = 80
@@ -87,11 +91,15 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
             if "label" in stages and explainer.model is not None:
                 found.append(_labels(session, sample, explainer, explainer.model))
             for scorer in _asking_scorers(session) if "score" in stages else []:
-                found.append(_scores(session, sample, explainer, scorer))
+                if reads_labels(scorer):
+                    found.append(_scores(session, sample, explainer, scorer))
+        for scorer in _asking_scorers(session) if "score" in stages else []:
+            if not reads_labels(scorer):
+                found.append(_scores(session, sample, None, scorer))
     return found
 
 
-def _asking_scorers(session: Session) -> list[Scorer]:
+def _asking_scorers(session: Session) -> list[AnyScorer]:
     score = session.config.score
     scorers = [make_scorer(ScorerChoice(name, score.model, score.windows_per_request)) for name in score.scorers]
     return [scorer for scorer in scorers if scorer.model is not None]
@@ -107,31 +115,70 @@ def _labels(session: Session, sample: Sample, explainer: Explainer, model: str) 
     return _extrapolate(session, sample, wanted, render, stage="label", name=explainer.name, model=model)
 
 
-def _scores(session: Session, sample: Sample, explainer: Explainer, scorer: Scorer) -> Estimate:
+def _scores(session: Session, sample: Sample, explainer: Explainer | None, scorer: AnyScorer) -> Estimate:
+    """`explainer` is None for scorers that judge features, not labels."""
     selected = select_features(session, sample, session.config.score.features)
-    wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
-    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
-    labels = stored.filter(pl.col("explanation_id").is_in(wanted))
-    texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
-    times = _labels_judged(session, sample, selected)
+    texts = {} if explainer is None else _known_labels(session, sample, explainer, selected)
+    times = _labels_judged(session, sample, selected) if explainer else {f.feature: 1 for f in selected}
 
     def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
         windows = split_windows(session.workspace.root, sample.corpus.corpus_id, "score")
+        numbers = [f.feature for f in features]
         frame = (
             evidence.scan(session.workspace, "contexts", sample.sample_id)
-            .filter((pl.col("split") == "score") & pl.col("feature").is_in([f.feature for f in features]))
+            .filter((pl.col("split") == "score") & pl.col("feature").is_in(numbers))
             .collect()
         )
+        panels = Panels(session.workspace, sample.sample_id, windows, features=numbers)
         asked = []
         for feature, contexts in read_contexts(frame, windows).items():
-            text = texts.get(feature, _typical_label(texts))
-            row = {"feature": feature, "control": None, "explanation_id": None, "text": text, "pattern": None}
-            panel = np.zeros(0, np.int64)
-            asked.append(_Asking(ask_about(row, contexts, panel, scorer, windows, epoch=0).requests, times[feature]))
+            row = _stand_in(feature, texts, explainer)
+            if isinstance(scorer, TrialScorer):
+                subject = subject_of(row, contexts, panels.of(feature), epoch=0)
+                asked.append(_trials_about(scorer, subject, windows, times[feature]))
+            else:
+                panel = np.zeros(0, np.int64)
+                requests = ask_about(row, contexts, panel, scorer, windows, epoch=0).requests
+                asked.append(_Asking(requests, times[feature]))
         return asked
 
-    name = f"{scorer.name} of {explainer.name}"
+    name = f"{scorer.name} of {explainer.name}" if explainer else scorer.name
     return _extrapolate(session, sample, selected, render, stage="score", name=name, model=scorer.model or "")
+
+
+def _known_labels(
+    session: Session, sample: Sample, explainer: Explainer, features: Sequence[FeatureInfo]
+) -> dict[int, str]:
+    wanted = [explanation_id(feature, explainer, repeat=0) for feature in features]
+    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    return dict(stored.filter(pl.col("explanation_id").is_in(wanted)).select("feature", "text").iter_rows())
+
+
+def _stand_in(feature: int, texts: dict[int, str], explainer: Explainer | None) -> dict[str, Any]:
+    """A row of the labels file, with typical labels where there is none yet."""
+    typical = _typical_label(texts)
+    text = texts.get(feature, typical) if explainer else None
+    rivals = [f"{place}{typical}" for place in range(TYPICAL_RIVALS)]
+    return {
+        "feature": feature,
+        "control": None,
+        "explanation_id": None,
+        "text": text,
+        "pattern": None,
+        "rivals": rivals,
+    }
+
+
+def _trials_about(scorer: TrialScorer, subject: Subject, windows: Windows, times: float) -> _Asking:
+    """The requests about one label; where labels share requests, those of as many as share them, divided by their number."""
+    trials = scorer.trials(subject, windows)
+    together = scorer.labels_together
+    text = subject.label.text if subject.label else ""
+    company = [
+        Asked(subject if place == 0 else replace(subject, label=Label(f"{place}{text}")), trials)
+        for place in range(together)
+    ]
+    return _Asking(write_requests(scorer, company, windows, 0), times / together)
 
 
 def _labels_judged(session: Session, sample: Sample, features: Sequence[FeatureInfo]) -> dict[int, int]:

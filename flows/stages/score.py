@@ -7,22 +7,33 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from evals.calibration import CalibrationError, Curve, fit_curve
 from evals.joined import join_tables
-from evals.metrics import MetricTable
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer, TrialScorer, needs_calibration, reads_labels
+from evals.scorers._measures import Measured
 from flows.budgets import prices
 from flows.llm import llm_settings, shards_at_once
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
-from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, grade_select, judge_shard, make_scorer, read_label
-from flows.stages.label import choose_explainer, make_explainer
+from flows.stages.judge import (
+    JudgeShard,
+    ScorerChoice,
+    grade_select,
+    judge_shard,
+    make_scorer,
+    make_window_scorer,
+    read_label,
+)
+from flows.stages.judge_trials import ask_any_ahead, judge_trials
+from flows.stages.label import ExplainerChoice, choose_explainer, make_explainer
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
 from flows.stages.score_part import ScorePart, judgments_of, score_part
 from flows.stages.score_rows import group_rows, score_rows
+from flows.stages.trial_part import TrialPart, trial_part
 from flows.usage import usage_of
 from labeling import evidence
 from labeling.allocator import give_back_freed_memory
@@ -38,17 +49,16 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     """Score the labels of every explainer of the config with every scorer, controls included."""
     config = session.config
     samples = [sample for sample in samples if _silence_is_known(session, sample)]
-    work: list[tuple[Judging, Scorer]] = []
+    work: list[tuple[Judging, AnyScorer]] = []
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
         scorer = make_scorer(judge)  # a wrong name or model stops here
-        for explainer in config.label.explainer:
-            choice = choose_explainer(session, explainer)
+        for choice in _explainers_of(session, scorer):
             for sample in samples:
                 judging = Judging(
                     sample=sample,
                     explainer=choice,
-                    explainer_model=make_explainer(choice).model,
+                    explainer_model=make_explainer(choice).model if choice else None,
                     scorer=judge,
                     judge_model=scorer.model,
                     priority=priority,
@@ -59,10 +69,17 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     def jobs() -> Iterator[JudgeShard]:
         return (job for judging, scorer in asking for job in _jobs_to_ask(session, judging, scorer))
 
-    answered = not asking or session.has_answers("score", jobs, ask_ahead)
+    answered = not asking or session.has_answers("score", jobs, ask_any_ahead)
     for judging, scorer in work:
         if answered or scorer.model is None:
             _score_sample(session, judging, scorer)
+
+
+def _explainers_of(session: Session, scorer: AnyScorer) -> list[ExplainerChoice | None]:
+    """Whose labels a scorer judges; None once for a scorer that judges features."""
+    if not reads_labels(scorer):
+        return [None]
+    return [choose_explainer(session, name) for name in session.config.label.explainer]
 
 
 def _silence_is_known(session: Session, sample: Sample) -> bool:
@@ -75,7 +92,7 @@ def _silence_is_known(session: Session, sample: Sample) -> bool:
     return False
 
 
-def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[JudgeShard]:
+def _jobs_to_ask(session: Session, judging: Judging, scorer: AnyScorer) -> list[JudgeShard]:
     """Jobs of a scorer that asks a language model, except those that are done."""
     labels = _accepted(session, scorer, choose_labels(session, judging), None)
     if labels.is_empty():
@@ -88,11 +105,13 @@ def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[Jud
     return [job for job in jobs if not session.store.shard_done("judge", key, job.shard)]
 
 
-def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
+def _score_sample(session: Session, judging: Judging, scorer: AnyScorer) -> None:
     labels = choose_labels(session, judging)
-    name = f"{judging.sample.feature_set.name} ({judging.explainer.name}, {judging.scorer.name})"
+    who = [judging.explainer_name, judging.scorer.name]
+    name = f"{judging.sample.feature_set.name} ({', '.join(filter(None, who))})"
     if labels.is_empty():
-        session.progress.say(f"score {name}: there is no label to judge; skipped")
+        what = "label" if judging.explainer else "feature"
+        session.progress.say(f"score {name}: there is no {what} to judge; skipped")
         return
     labels = _accepted(session, scorer, labels, name)
     if labels.is_empty():
@@ -103,7 +122,7 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         return
     facts = _facts(session, judging.sample)
     try:
-        curve = None if scorer.calibrated else _fit(session, judging, path, facts)
+        curve = _fit(session, judging, path, facts) if needs_calibration(scorer) else None
     except CalibrationError as error:
         session.progress.say(f"score {name}: unscored. {error}")
         session.count_failures("score", {"no calibration": len(labels)})
@@ -113,7 +132,8 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
     jobs = [job for job in jobs if not session.store.shard_done("judge", key, job.shard)]
     _reopen_others(session, judging, key, jobs)
     done, overlap = total - sum(job.n_features for job in jobs), shards_at_once(scorer.model, session.config.llm)
-    for job, result in session.runner(judge_shard, jobs, name="judge", parallel=scorer.parallel, overlap=overlap):
+    judge = judge_trials if isinstance(scorer, TrialScorer) else judge_shard
+    for job, result in session.runner(judge, jobs, name="judge", parallel=scorer.parallel, overlap=overlap):
         session.count_requests(result.usage, result.n_reused, result.n_sent_again)
         session.count_failures("score", result.lost)
         complete = complete and not result.lost  # lost answers are asked for again by the next run
@@ -128,8 +148,10 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         session.store.finish_shard("score", key, 0, rows=len(labels))
 
 
-def _accepted(session: Session, scorer: Scorer, labels: pl.DataFrame, name: str | None) -> pl.DataFrame:
+def _accepted(session: Session, scorer: AnyScorer, labels: pl.DataFrame, name: str | None) -> pl.DataFrame:
     """The labels that the scorer can judge; of the others people are told why not, under the name."""
+    if not reads_labels(scorer):
+        return labels
     wording = ["text", "pattern"]  # a label stands in for several features: each wording is read once
     each = labels.select(wording).unique(maintain_order=True)
     reasons = pl.Series(
@@ -159,14 +181,17 @@ def _facts(session: Session, sample: Sample) -> SampleFacts:
     )
 
 
-def _write_labels(session: Session, judging: Judging, labels: pl.DataFrame, scorer: Scorer) -> Path:
+def _write_labels(session: Session, judging: Judging, labels: pl.DataFrame, scorer: AnyScorer) -> Path:
     """Put the labels where jobs can read them; the name changes whenever what is judged, or how, does."""
+    columns = ["feature", "control", "explanation_id", "text"]
+    if isinstance(scorer, TrialScorer) and scorer.rivals:
+        columns += ["rivals", "sharing"]
     key = identify(
         "labels to judge",
         group=judging.group,
         prompt_version=scorer.prompt_version,
         parameters=dict(scorer.parameters),
-        labels=[list(row) for row in labels.select("feature", "control", "explanation_id", "text").iter_rows()],
+        labels=[list(row) for row in labels.select(columns).iter_rows()],
         bootstrap=session.config.score.bootstrap,
     )
     path = session.workspace.root / "jobs" / f"{key}.parquet"
@@ -190,7 +215,7 @@ def _jobs(session: Session, judging: Judging, path: Path, curve: Curve | None) -
             sample_id=judging.sample.sample_id,
             corpus_id=judging.sample.corpus.corpus_id,
             scorer=judging.scorer,
-            explainer=judging.explainer.name,
+            explainer=judging.explainer_name,
             explainer_model=judging.explainer_model,
             labels=path,
             shard=shard,
@@ -208,7 +233,7 @@ def _jobs(session: Session, judging: Judging, path: Path, curve: Curve | None) -
 def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> Curve:
     """Fit the curve from raw grades to probabilities on the `select` split, and store it."""
     jobs = _jobs(session, judging, path, None)[: CALIBRATION_FEATURES // FEATURES_PER_SHARD + 1]
-    done = session.runner(grade_select, jobs, name="calibrate", parallel=make_scorer(judging.scorer).parallel)
+    done = session.runner(grade_select, jobs, name="calibrate", parallel=make_window_scorer(judging.scorer).parallel)
     grades = pl.concat([frame for _, frame in done])
     features = grades["feature"].unique().sort().to_list()
     curve = fit_curve(build_items(session.workspace, facts, grades, features=features, split="select", panel=False))
@@ -217,7 +242,7 @@ def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> 
         pl.DataFrame(
             {
                 "sample_id": [judging.sample.sample_id],
-                "explainer": [judging.explainer.name],
+                "explainer": [judging.explainer_name],
                 "explainer_model": [judging.explainer_model or ""],
                 "scorer": [judging.scorer.name],
                 "thresholds": [list(curve.thresholds)],
@@ -230,45 +255,58 @@ def _fit(session: Session, judging: Judging, path: Path, facts: SampleFacts) -> 
     return curve
 
 
-def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts) -> None:
+def _save_scores(
+    session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, facts: SampleFacts
+) -> None:
     """Compute scores from the stored judgments, for each feature and for each group."""
-    tables: dict[str | None, list[MetricTable]] = {}
-    jobs = _score_parts(session, judging, scorer, labels, facts)
-    for job, table in session.runner(score_part, jobs, name="metrics", parallel=True):
-        control = job.labels["control"][0]
-        rows = score_rows(judging, scorer, job.labels, table, control=control, run_id=session.run_id)
+    tables: dict[str | None, list[Measured]] = {}
+    for part, measured in _measure(session, judging, scorer, labels, facts):
+        control = part["control"][0]
+        rows = score_rows(judging, scorer, part, measured, control=control, run_id=session.run_id)
         if control is not None:
             _remove_earlier_controls(session, rows)
         session.store.save("scores", rows)
-        tables.setdefault(control, []).append(table)
+        tables.setdefault(control, []).append(measured)
     for control, parts in tables.items():
         own = labels.filter(pl.col("control").eq_missing(control))
         used = usage_of(session.workspace, _request_keys(session, judging, own), prices(session.config.llm.prices))
-        groups = group_rows(judging, join_tables(parts), used, control=control, run_id=session.run_id)
+        joined = Measured(
+            join_tables([part.table for part in parts]), np.concatenate([part.chance for part in parts], axis=1)
+        )
+        groups = group_rows(judging, scorer, joined, used, control=control, run_id=session.run_id)
         session.store.save("score_groups", groups)
 
 
-def _score_parts(
-    session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts
-) -> list[ScorePart]:
-    """Parts of FEATURES_TOGETHER labels, all own or of one control."""
-    jobs: list[ScorePart] = []
-    for control in labels["control"].unique(maintain_order=True).to_list():
-        own = labels.filter(pl.col("control").eq_missing(control)).sort("feature")
-        for part in own.iter_slices(FEATURES_TOGETHER):
-            jobs.append(
-                ScorePart(
-                    root=session.workspace.root,
-                    labels=part,
-                    facts=facts.of(part["feature"]),
-                    group=judging.group,
-                    panel=scorer.uses_panel and control is None,
-                    intervals=control is None,
-                    draws=session.config.score.bootstrap,
-                    seed=session.config.sample.seed,
-                )
-            )
-    return jobs
+def _measure(
+    session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, facts: SampleFacts
+) -> Iterator[tuple[pl.DataFrame, Measured]]:
+    """Metrics of parts of FEATURES_TOGETHER labels, all own or of one control, with their labels."""
+    parts = [
+        part
+        for control in labels["control"].unique(maintain_order=True).to_list()
+        for part in labels.filter(pl.col("control").eq_missing(control)).sort("feature").iter_slices(FEATURES_TOGETHER)
+    ]
+    root, group = session.workspace.root, judging.group
+    if isinstance(scorer, TrialScorer):
+        trials = [TrialPart(root, judging.scorer, part, facts.of(part["feature"]), group) for part in parts]
+        for job, measured in session.runner(trial_part, trials, name="metrics", parallel=True):
+            yield job.labels, measured
+        return
+    jobs = [
+        ScorePart(
+            root=root,
+            labels=part,
+            facts=facts.of(part["feature"]),
+            group=group,
+            panel=scorer.uses_panel and part["control"][0] is None,
+            intervals=part["control"][0] is None,
+            draws=session.config.score.bootstrap,
+            seed=session.config.sample.seed,
+        )
+        for part in parts
+    ]
+    for window_job, measured in session.runner(score_part, jobs, name="metrics", parallel=True):
+        yield window_job.labels, measured
 
 
 def _remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:

@@ -1,0 +1,88 @@
+"""One feature that fires on the word `cats` anywhere in a window, for scorers that ask in trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evals.scorers import TrialScorer
+from evals.scorers._trials import Answer, Asked, Judged, Panel, Subject, Trial
+from labeling.types import Label, LLMResult, Windows
+from tests.builders import Row, contexts_of, windows_of
+
+_WORDS = (
+    "the of and to in is It was They said little Old house gray walk sing window 12 , . many upon river stone Paris with "
+    "never green quickly , a an from London table"
+)
+WORDS = _WORDS.split()
+N_TOKENS = 16
+RIVALS = ("dogs, the animals", "names of rivers", "numbers", "colors", "capital letters", "commas")
+HARD = ("hard_token", "hard_neighbor", "hard_text")
+
+
+def subject_windows(*, firing: int = 60, silent: int = 80, seed: int = 0) -> Windows:
+    """The first `firing` windows hold `cats`, once or twice, anywhere; the others don't."""
+    generator = np.random.default_rng(seed)
+    return windows_of(*(_tokens(generator, holds=n < firing) for n in range(firing + silent)), split="score")
+
+
+def _tokens(generator: np.random.Generator, *, holds: bool) -> list[str]:
+    tokens = [str(word) for word in generator.choice(WORDS, N_TOKENS)]
+    if holds:
+        for place in generator.permutation(N_TOKENS - 1)[: 1 + int(generator.random() < 0.4)]:
+            tokens[place : place + 2] = ["cat", "##s"]
+    return tokens
+
+
+def cat_positions(windows: Windows, row: int) -> list[int]:
+    return [place for place, token in enumerate(windows.token_strings(row)) if token in ("cat", "##s")]
+
+
+def feature_subject(
+    label: Label | None, *, firing: int = 60, silent: int = 80, seed: int = 0, rivals: Sequence[str] = RIVALS
+) -> tuple[Subject, Windows]:
+    """Ten firing windows a quantile, five of the strongest, silent ones of every kind, and a panel of all windows."""
+    windows = subject_windows(firing=firing, silent=silent, seed=seed)
+    rows: list[Row] = []
+    for row in range(firing):
+        quantile = 1 + row * 5 // max(firing, 1)
+        rows.append((row, f"q{quantile}", dict.fromkeys(cat_positions(windows, row), 1.0 + row)))
+    rows += [(row, "top", active) for row, _, active in rows[-5:]]
+    rows += [(firing + n, (*HARD, "random", "random", "grey")[n % 6], {}) for n in range(silent)]
+    stratum = np.array([stratum for _, stratum, _ in rows[:firing]] + ["random"] * silent)
+    panel = Panel(np.arange(len(windows)), stratum)
+    return Subject(7, label, contexts_of(rows, windows.width), panel, tuple(rivals), seed), windows
+
+
+def judged_from(subject: Subject, trials: Sequence[Trial], answers: Sequence[Answer], *, sharing: int = 0) -> Judged:
+    """What the tables would give back; every window is a document of its own."""
+    return Judged(
+        variant=np.array([trial.variant for trial in trials], dtype=np.str_),
+        truth=np.array([np.nan if trial.truth is None else trial.truth for trial in trials]),
+        grade=np.array([answer.grade for answer in answers]),
+        weight=np.array([trial.weight for trial in trials]),
+        options=np.array([trial.options or 0 for trial in trials], np.int64),
+        document=np.array([trial.rows[0] for trial in trials], np.int64),
+        reason=tuple(answer.reason for answer in answers),
+        levels=tuple(answer.levels for answer in answers),
+        activations=tuple(trial.activations for trial in trials),
+        firing_windows=int((subject.contexts.stratum != "random").sum()),
+        grey_windows=10,
+        silent_windows=1000,
+        sharing=sharing,
+    )
+
+
+def judge_subject(
+    scorer: TrialScorer, subject: Subject, windows: Windows, answer: object, *, sharing: int = 0
+) -> Judged:
+    """Let `answer(request)`, a text or a result, stand for the judge."""
+    from labeling.llm import ask
+    from labeling.llm.scripted import Scripted
+
+    asked = (Asked(subject, scorer.trials(subject, windows)),)
+    requests = scorer.requests(asked, windows) if asked[0].trials else ()
+    results: list[LLMResult] = ask(Scripted(answer), list(requests))  # type: ignore[arg-type]
+    (answers,) = scorer.parse(asked, windows, results) if requests else [[]]
+    return judged_from(subject, asked[0].trials, answers, sharing=sharing)
