@@ -15,7 +15,7 @@ import numpy as np
 
 from evals.items import Float
 from labeling.prompts import MARK_SHARE, Span, firing_spans
-from labeling.types import FloatArray, IntArray, Windows
+from labeling.types import Contexts, FloatArray, IntArray, Windows
 
 _STOP_WORDS = (
     "a about after all also an and any are as at be because been before but by can could did do does for from had has "
@@ -122,3 +122,34 @@ def word_shape(text: str, span: Span) -> tuple[float, ...]:
         1.5 * (piece[-1:].isalnum() and after.isalnum()),
         np.log2(1 + len(piece)),
     )
+
+
+TRIED = 40
+"""Combinations of a lender and a silent window that are tried for the most alike words."""
+
+
+def disguise(
+    windows: Windows, lenders: Contexts, silent: Sequence[int], generator: np.random.Generator
+) -> tuple[int, tuple[Span, ...]] | None:
+    """A silent window with marks where a firing window has them, on words that look like the lender's.
+
+    Of some combinations drawn at random the one whose words are most alike; None where none fits.
+    """
+    best: tuple[float, int, tuple[Span, ...]] | None = None
+    for _ in range(TRIED if len(silent) and len(lenders) else 0):
+        lender, row = int(generator.integers(len(lenders))), int(silent[int(generator.integers(len(silent)))])
+        source, values = int(lenders.row[lender]), lenders.activations[lender]
+        groups, own = mark_positions(windows, source, values), firing_spans(windows, source, values)
+        if not groups or groups[-1][-1] >= windows.n_tokens[row]:
+            continue
+        spans = place_marks(windows, row, groups)
+        if len(spans) != len(own):
+            continue
+        unlike = sum(
+            abs(a - b)
+            for mine, theirs in zip(spans, own, strict=True)
+            for a, b in zip(word_shape(windows.text[row], mine), word_shape(windows.text[source], theirs), strict=True)
+        )
+        if best is None or unlike < best[0]:
+            best = (unlike, row, tuple(spans))
+    return None if best is None else best[1:]

@@ -18,6 +18,8 @@ from evals.metrics import MetricTable, score_features
 from evals.scorers._trials import Bool, Judged
 from labeling.types import TAU_SHARE
 
+ARRAYS = ("value", "low", "high", "reason", "n_items", "n_lost", "shared_variance")
+"""Fields of a MetricTable with one row a metric, besides its names."""
 DRAWS = 200
 """Random weightings behind the intervals of metrics at a base rate."""
 
@@ -176,26 +178,31 @@ def _cell(table: MetricTable, metric: str, column: int, chance: float) -> Measur
     )
 
 
+def beside(one: Measured, other: Measured) -> Measured:
+    """The metrics of two tables of the same labels in one."""
+    first, second = one.table, other.table
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate([getattr(first, name), getattr(second, name)])
+
+    table = MetricTable(
+        metric=first.metric + second.metric,
+        tau_share=first.tau_share + second.tau_share,
+        **{name: both(name) for name in ARRAYS},
+    )
+    return Measured(table, np.concatenate([one.chance, other.chance]))
+
+
 def with_headline(measured: Measured, metric: str) -> Measured:
     """Repeat one metric as `headline`, the row that people see first."""
+    row = measured.table.row(metric)
     table = measured.table
-    row = table.row(metric)
-
-    def again(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values[row : row + 1], values])
-
-    repeated = MetricTable(
-        metric=("headline", *table.metric),
-        tau_share=(table.tau_share[row], *table.tau_share),
-        value=again(table.value),
-        low=again(table.low),
-        high=again(table.high),
-        reason=again(table.reason),
-        n_items=again(table.n_items),
-        n_lost=again(table.n_lost),
-        shared_variance=again(table.shared_variance),
+    only = MetricTable(
+        metric=("headline",),
+        tau_share=(table.tau_share[row],),
+        **{name: getattr(table, name)[row : row + 1] for name in ARRAYS},
     )
-    return Measured(repeated, again(measured.chance))
+    return beside(Measured(only, measured.chance[row : row + 1]), measured)
 
 
 def of_variants(judged: Judged, *variants: str) -> Judged:

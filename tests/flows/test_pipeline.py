@@ -51,6 +51,8 @@ SCOREBOARD = [
     "input_tokens",
     "output_tokens",
     "cost_usd",
+    "chance",
+    "headline_of",
 ]
 
 
