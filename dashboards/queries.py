@@ -262,7 +262,7 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
              AND l.explainer_model IS NOT DISTINCT FROM j.explainer_model
              AND l.judge_model IS NOT DISTINCT FROM j.judge_model
             WHERE j.sample_id = $1 AND list_contains($2, j.feature) AND j.control IS NULL AND j.split = 'score'
-              AND j.state = 'answered'
+              AND j.state = 'answered' AND j.trial IS NULL
             GROUP BY ALL
         )
         SELECT c.feature, c.stratum, c.place, c.max_activation, c.positions, c.activations, c.population,

@@ -74,6 +74,11 @@ class Chapter:
     def headline(self) -> ScoreTable | None:
         return self.tables[0] if self.tables else None
 
+    @property
+    def columns(self) -> Mapping[str, wording.Term]:
+        """Meaning of every column of the tables, by name."""
+        return {name: term for table in reversed(self.tables) for name, term in table.metrics + table.more}
+
 
 def write_report(workspace: Workspace, target: Path) -> Path:
     """Write `report.html` and the CSV files into the folder `target`; return the page's path.

@@ -49,8 +49,7 @@ WINDOWS_PER_REQUEST = 10
 WINDOWS = 500
 """Of the panel, at most."""
 NEEDS = "a panel of random windows"
-STRATUM = {"fires": "q3", "grey": "grey", "silent": "random"}
-"""Where the panel's windows stand among the strata: a random window is drawn from no finer one."""
+FIRES = "fires"
 CHANCE = {"correlation_panel": 0.0, "balanced_panel": 0.5}
 NAMES = {
     "weighted_correlation": "correlation_panel",
@@ -98,12 +97,11 @@ class PanelScorer:
     def trials(self, subject: Subject, windows: Windows) -> tuple[Trial, ...]:
         """One trial a window of the panel: the same windows for every label, other truths."""
         panel = subject.panel
-        trials = []
-        for place in map(int, without_repeats(panel.row, windows.text)[:WINDOWS]):
-            stratum = str(panel.stratum[place])
-            variant = "fires" if stratum in QUANTILES else "grey" if stratum == "grey" else "silent"
-            trials.append(Trial((int(panel.row[place]),), variant, float(variant == "fires")))
-        return tuple(trials)
+        fires = np.isin(panel.stratum, QUANTILES)
+        return tuple(
+            Trial((int(panel.row[place]),), FIRES if fires[place] else "does not fire", float(fires[place]))
+            for place in map(int, without_repeats(panel.row, windows.text)[:WINDOWS])
+        )
 
     def requests(self, asked: Sequence[Asked], windows: Windows) -> tuple[LLMRequest, ...]:
         return tuple(
@@ -178,28 +176,25 @@ def _listed(answer: Mapping[str, JSON], key: str, n_labels: int) -> list[int] | 
 
 
 def _items(judged: Sequence[Judged]) -> Items:
-    """Windows of the panel in three strata with exact populations."""
+    """Windows of the panel in two strata with exact populations, firing or not: a random window is drawn from no finer one."""
     row = np.repeat(np.arange(len(judged)), [len(of) for of in judged])
-    variant = np.concatenate([of.variant for of in judged])
-    exact = {
-        "fires": np.array([of.firing_windows for of in judged]),
-        "grey": np.array([of.grey_windows for of in judged]),
-        "silent": np.array([of.silent_windows for of in judged]),
-    }
-    population = np.select([variant == name for name in exact], [exact[name][row] for name in exact])
+    fires = np.concatenate([of.truth for of in judged]) == 1
+    firing = np.array([of.firing_windows for of in judged])
+    others = np.array([of.grey_windows + of.silent_windows for of in judged])
+    half = np.full(len(judged), 0.5)
     return pack(
         row,
         probability=np.concatenate([of.grade for of in judged]),
-        activation=(variant == "fires").astype(float),
-        stratum=np.array([STRATA.index(STRATUM[name]) for name in variant]),
-        population=np.maximum(population, 1),
+        activation=fires.astype(float),
+        stratum=np.where(fires, STRATA.index("q3"), STRATA.index("random")),
+        population=np.maximum(np.where(fires, firing[row], others[row]), 1),
         document=np.concatenate([of.document for of in judged]),
         panel=np.ones(len(row), np.bool_),
-        tau=np.full(len(judged), 0.5),
-        tau25=np.full(len(judged), 0.5),
-        firing_windows=exact["fires"],
-        firing_windows25=exact["fires"],
-        n_windows=exact["fires"] + exact["grey"] + exact["silent"],
+        tau=half,
+        tau25=half,
+        firing_windows=firing,
+        firing_windows25=firing,
+        n_windows=firing + others,
     )
 
 

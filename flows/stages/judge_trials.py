@@ -105,10 +105,14 @@ def _choose_trials(job: JudgeShard, scorer: TrialScorer, windows: Windows) -> tu
     """The labels of the range and their trials."""
     panels = Panels(Workspace(job.root), job.sample_id, windows, features=range(job.first, job.last))
     rows, asked = [], []
+    known: dict[int, tuple[Trial, ...]] = {}
     for row, contexts in labels_with_contexts(job, "score", windows):
         subject = subject_of(row, contexts, panels.of(row["feature"]), epoch=job.epoch)
+        trials = known.get(row["feature"])
+        if trials is None or scorer.rivals:  # else trials don't depend on the label
+            trials = known[row["feature"]] = scorer.trials(subject, windows)
         rows.append(row)
-        asked.append(Asked(subject, scorer.trials(subject, windows)))
+        asked.append(Asked(subject, trials))
     return rows, asked
 
 

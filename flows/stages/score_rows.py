@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from evals.groups import score_groups
+from evals.groups import GroupTable, score_groups
 from evals.scorers import AnyScorer, TrialScorer
 from evals.scorers._measures import Measured
 from flows.stages.labels_to_judge import Judging
@@ -89,8 +90,10 @@ def group_rows(
     run_id: str,
 ) -> pl.DataFrame:
     """Rows of `score_groups`: the mean of every metric over the features of a table."""
-    group = score_groups(measured.table)
-    headline = scorer.headline if isinstance(scorer, TrialScorer) else None
+    group, headline = score_groups(measured.table), None
+    if isinstance(scorer, TrialScorer):
+        headline = scorer.headline
+        group = _repeated(group, headline)
     return pl.DataFrame(
         {
             "sample_id": judging.sample.sample_id,
@@ -119,6 +122,14 @@ def group_rows(
         pl.lit(used.cost_usd, pl.Float64).alias("cost_usd"),
         pl.when(pl.col("metric") == "headline").then(pl.lit(headline, pl.String)).alias("headline_of"),
     )
+
+
+def _repeated(group: GroupTable, metric: str) -> GroupTable:
+    """The group with the limits of a metric in the row `headline` that repeats it: they depend on the metric's range."""
+    source, target = group.metric.index(metric), group.metric.index("headline")
+    low, high = group.low.copy(), group.high.copy()
+    low[target], high[target] = low[source], high[source]
+    return replace(group, low=low, high=high)
 
 
 def _mean_chance(measured: Measured) -> npt.NDArray[np.float64]:
