@@ -1,13 +1,14 @@
 """Marked words that a label-blind reader can't tell from the true ones: wrong marks for firing windows.
 
-Wrong marks are the right marks of another window of the same feature, put at the same token positions. Each window's
-marks are lent to one other window, so wrong and right marks have exactly the same counts and positions; which window
-lends to which is chosen so that the words they fall on are alike in what meets the eye (a stop word, a capital letter,
-a digit, a whole word, its length).
+Wrong marks are the right marks of another window of the same feature. Each window's marks are lent to one other window,
+so wrong and right marks have the same counts and lengths in tokens, and the same positions up to a shift of a few tokens.
+Which window lends to which, and the shift, are chosen so that the words they fall on are alike in what meets the eye: a
+stop word, a capital letter, a digit, a whole word, its length.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,11 @@ _STOP_WORDS = (
 )
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 IMPOSSIBLE = 1e6
-"""Cost of a mark that can't be lent: it would fall on a firing token, on nothing, or on another count of places."""
+"""Cost of marks that can't be lent: they would fall on a firing token, or on no text."""
+SHIFT, SHIFT_COST = 3, 0.15
+"""Tokens that a mark may move to find a word that looks alike, and what a token of it costs."""
+BORROWERS = 20
+"""Windows that are tried for the marks of each one."""
 
 
 @dataclass(frozen=True)
@@ -33,33 +38,59 @@ class Marked:
     """Pairs of marks: window `right[i]` with its own marks, and window `wrong[i]` with those of `right[i]`."""
 
     right: IntArray  # [k] positions in the windows that were given
-    wrong: IntArray  # [k] a permutation of the same windows, as far as all can take part
+    wrong: IntArray  # [k] the same windows in another order
     right_spans: tuple[tuple[Span, ...], ...]
     wrong_spans: tuple[tuple[Span, ...], ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One mark of a window: neighboring tokens, and what the marked text looks like."""
+
+    start: int
+    length: int
+    """Tokens."""
+    shape: tuple[float, ...]
 
 
 def lend_marks(windows: Windows, rows: IntArray, activations: FloatArray, generator: np.random.Generator) -> Marked:
     """Lend each window's marks to another window; windows that can neither lend nor borrow are left out.
 
-    `activations` [n, width] are those of `rows` [n]. Ties are broken at random.
+    `activations` [n, width] are those of `rows` [n].
     """
     from scipy.optimize import linear_sum_assignment
 
-    own = [tuple(firing_spans(windows, int(row), values)) for row, values in zip(rows, activations, strict=True)]
-    cost = _costs(windows, rows, activations, own) + generator.random((len(rows), len(rows))) / 4
+    cost, placed = _costs(windows, rows, activations, generator)
     lender, borrower = linear_sum_assignment(cost) if len(rows) else (rows[:0], rows[:0])
     kept = cost[lender, borrower] < IMPOSSIBLE
     # A window that only lends or only borrows would tell right from wrong: whole cycles are kept.
     lender, borrower = _both_ways(lender[kept], borrower[kept])
-    borrowed = [
-        tuple(place_marks(windows, int(rows[to]), mark_positions(windows, int(rows[of]), activations[of])))
-        for of, to in zip(lender, borrower, strict=True)
-    ]
-    return Marked(lender, borrower, tuple(own[of] for of in lender), tuple(borrowed))
+    own = [tuple(firing_spans(windows, int(rows[of]), activations[of])) for of in lender]
+    borrowed = [tuple(placed[of, to]) for of, to in zip(lender.tolist(), borrower.tolist(), strict=True)]
+    return Marked(lender, borrower, tuple(own), tuple(borrowed))
 
 
-def mark_positions(windows: Windows, row: int, activations: FloatArray) -> list[list[int]]:
-    """Token positions of each mark of a firing window: neighbors that are marked make one mark."""
+def disguise(
+    windows: Windows, lenders: Contexts, silent: Sequence[int], generator: np.random.Generator
+) -> tuple[int, tuple[Span, ...]] | None:
+    """A silent window with marks where a firing window has them, on words that look like the lender's.
+
+    The first of the lenders that fits any window lends, whatever its marks: choosing among lenders by likeness would
+    prefer those with few marks, and so give intruders away. None where none fits.
+    """
+    tried = [silent[int(place)] for place in generator.permutation(len(silent))[:BORROWERS]]
+    nothing = np.zeros(windows.width, np.float32)
+    for lender in range(len(lenders)):
+        marks = marks_of(windows, int(lenders.row[lender]), lenders.activations[lender])
+        fits = {row: fit for row in tried if (fit := _fit(windows, marks, row, nothing, {}, generator)) is not None}
+        if fits:
+            row = min(fits, key=lambda row: fits[row][0])
+            return row, tuple(fits[row][1])
+    return None
+
+
+def marks_of(windows: Windows, row: int, activations: FloatArray) -> list[Mark]:
+    """Marks of a firing window; none where one of them stands on no text."""
     peak = float(activations.max(initial=0.0))
     strong = [p for p in range(int(windows.n_tokens[row])) if peak > 0 and activations[p] >= MARK_SHARE * peak]
     groups: list[list[int]] = []
@@ -68,7 +99,10 @@ def mark_positions(windows: Windows, row: int, activations: FloatArray) -> list[
             groups[-1].append(position)
         else:
             groups.append([position])
-    return groups
+    shapes = [_shape_at(windows, row, group[0], len(group)) for group in groups]
+    return [
+        Mark(group[0], len(group), shape) for group, shape in zip(groups, shapes, strict=True) if shape and all(shapes)
+    ]
 
 
 def _both_ways(lender: IntArray, borrower: IntArray) -> tuple[IntArray, IntArray]:
@@ -81,30 +115,71 @@ def _both_ways(lender: IntArray, borrower: IntArray) -> tuple[IntArray, IntArray
         lender, borrower = lender[kept], borrower[kept]
 
 
-def place_marks(windows: Windows, row: int, groups: Sequence[Sequence[int]]) -> list[Span]:
-    """Spans of marks at given token positions, made like those of firing tokens: marks that touch become one."""
-    values = np.zeros(windows.width, np.float32)
-    values[[position for group in groups for position in group]] = 1
-    return firing_spans(windows, row, values)
-
-
-def _costs(windows: Windows, rows: IntArray, activations: FloatArray, own: Sequence[tuple[Span, ...]]) -> Float:
-    """[n, n] how unlike the words are when window i lends its marks to window j; IMPOSSIBLE where it can't."""
-    groups = [mark_positions(windows, int(row), values) for row, values in zip(rows, activations, strict=True)]
-    shapes = [
-        [word_shape(windows.text[int(row)], span) for span in spans] for row, spans in zip(rows, own, strict=True)
-    ]
+def _costs(
+    windows: Windows, rows: IntArray, activations: FloatArray, generator: np.random.Generator
+) -> tuple[Float, dict[tuple[int, int], list[Span]]]:
+    """[n, n] how unlike the words are when window i lends its marks to window j, and where they then stand."""
     cost = np.full((len(rows), len(rows)), IMPOSSIBLE)
-    for i, group in enumerate(groups):
-        wanted = [position for mark in group for position in mark]
-        for j, row in enumerate(rows):
-            if i == j or not wanted or wanted[-1] >= windows.n_tokens[row] or activations[j, wanted].any():
+    placed: dict[tuple[int, int], list[Span]] = {}
+    shapes: Shapes = {}
+    for lender, row in enumerate(rows):
+        marks = marks_of(windows, int(row), activations[lender])
+        for borrower in generator.permutation(len(rows))[:BORROWERS].tolist():
+            if borrower == lender:
                 continue
-            spans = place_marks(windows, int(row), group)
-            if len(spans) == len(own[i]):
-                found = [word_shape(windows.text[int(row)], span) for span in spans]
-                cost[i, j] = float(np.abs(np.array(shapes[i]) - np.array(found)).sum())
-    return cost
+            fit = _fit(windows, marks, int(rows[borrower]), activations[borrower], shapes, generator)
+            if fit is not None:
+                cost[lender, borrower], placed[lender, borrower] = fit
+    return cost, placed
+
+
+Shapes = dict[tuple[int, int, int], "tuple[float, ...] | None"]
+"""What the text at a row, a first token and a number of tokens looks like."""
+
+
+def _fit(
+    windows: Windows,
+    marks: Sequence[Mark],
+    row: int,
+    activations: FloatArray,
+    shapes: Shapes,
+    generator: np.random.Generator,
+) -> tuple[float, list[Span]] | None:
+    """How unlike the words are when marks are put into a window, and the spans; None where they don't fit."""
+    total, free, values = 0.0, 0, np.zeros(windows.width, np.float32)
+    silent = activations <= 0
+    jitter = generator.random(2 * SHIFT + 1).tolist()
+    for mark in marks:
+        best: tuple[float, int] | None = None
+        for shift in range(-SHIFT, SHIFT + 1):
+            start = mark.start + shift
+            if (
+                start < free
+                or start + mark.length > windows.n_tokens[row]
+                or not silent[start : start + mark.length].all()
+            ):
+                continue
+            key = (row, start, mark.length)
+            if key not in shapes:
+                shapes[key] = _shape_at(windows, *key)
+            shape = shapes[key]
+            if shape is not None:
+                unlike = sum(abs(a - b) for a, b in zip(shape, mark.shape, strict=True)) + SHIFT_COST * abs(shift)
+                best = min(best or (IMPOSSIBLE, 0), (unlike + jitter[shift + SHIFT] / 100, start))
+        if best is None:
+            return None
+        total, free = total + best[0], best[1] + mark.length + 1
+        values[best[1] : best[1] + mark.length] = 1
+    spans = firing_spans(windows, row, values)
+    return (total, spans) if marks and len(spans) == len(marks) else None
+
+
+def _shape_at(windows: Windows, row: int, start: int, length: int) -> tuple[float, ...] | None:
+    """What the text of some tokens looks like; None where it is not one piece of text."""
+    values = np.zeros(windows.width, np.float32)
+    values[start : start + length] = 1
+    spans = firing_spans(windows, row, values)
+    return word_shape(windows.text[row], spans[0]) if len(spans) == 1 else None
 
 
 def word_shape(text: str, span: Span) -> tuple[float, ...]:
@@ -117,39 +192,9 @@ def word_shape(text: str, span: Span) -> tuple[float, ...]:
         1.0 * any(c.isupper() for c in letters),
         1.0 * (bool(letters) and letters[0].isupper()),
         2.0 * (not letters),
+        2.0 * len(piece.split()),
         1.0 * any(c.isdigit() for c in piece),
         1.5 * (piece[:1].isalnum() and before.isalnum()),
         1.5 * (piece[-1:].isalnum() and after.isalnum()),
-        np.log2(1 + len(piece)),
+        math.log2(1 + len(piece)),
     )
-
-
-TRIED = 40
-"""Combinations of a lender and a silent window that are tried for the most alike words."""
-
-
-def disguise(
-    windows: Windows, lenders: Contexts, silent: Sequence[int], generator: np.random.Generator
-) -> tuple[int, tuple[Span, ...]] | None:
-    """A silent window with marks where a firing window has them, on words that look like the lender's.
-
-    Of some combinations drawn at random the one whose words are most alike; None where none fits.
-    """
-    best: tuple[float, int, tuple[Span, ...]] | None = None
-    for _ in range(TRIED if len(silent) and len(lenders) else 0):
-        lender, row = int(generator.integers(len(lenders))), int(silent[int(generator.integers(len(silent)))])
-        source, values = int(lenders.row[lender]), lenders.activations[lender]
-        groups, own = mark_positions(windows, source, values), firing_spans(windows, source, values)
-        if not groups or groups[-1][-1] >= windows.n_tokens[row]:
-            continue
-        spans = place_marks(windows, row, groups)
-        if len(spans) != len(own):
-            continue
-        unlike = sum(
-            abs(a - b)
-            for mine, theirs in zip(spans, own, strict=True)
-            for a, b in zip(word_shape(windows.text[row], mine), word_shape(windows.text[source], theirs), strict=True)
-        )
-        if best is None or unlike < best[0]:
-            best = (unlike, row, tuple(spans))
-    return None if best is None else best[1:]

@@ -15,8 +15,12 @@ _WORDS = (
     "the of and to in is It was They said little Old house gray walk sing window 12 , . many upon river stone Paris with "
     "never green quickly , a an from London table"
 )
-WORDS = _WORDS.split()
-N_TOKENS = 16
+_PAIRS = "dog|s co|ws an|ts wol|ves bee|s ea|gles hen|s"
+WORDS = [[word] for word in _WORDS.split()] + [
+    [start, "##" + end] for start, end in (word.split("|") for word in _PAIRS.split())
+]
+"""Words of one token and, like `cats`, of two."""
+N_WORDS = 14
 RIVALS = ("dogs, the animals", "names of rivers", "numbers", "colors", "capital letters", "commas")
 HARD = ("hard_token", "hard_neighbor", "hard_text")
 
@@ -28,15 +32,16 @@ def subject_windows(*, firing: int = 60, silent: int = 80, seed: int = 0) -> Win
 
 
 def _tokens(generator: np.random.Generator, *, holds: bool) -> list[str]:
-    tokens = [str(word) for word in generator.choice(WORDS, N_TOKENS)]
+    words = [WORDS[int(place)] for place in generator.integers(len(WORDS), size=N_WORDS)]
     if holds:
-        for place in generator.permutation(N_TOKENS - 1)[: 1 + int(generator.random() < 0.4)]:
-            tokens[place : place + 2] = ["cat", "##s"]
-    return tokens
+        for place in generator.permutation(N_WORDS)[: 1 + int(generator.random() < 0.4)]:
+            words[place] = ["cat", "##s"]
+    return [token for word in words for token in word]
 
 
 def cat_positions(windows: Windows, row: int) -> list[int]:
-    return [place for place, token in enumerate(windows.token_strings(row)) if token in ("cat", "##s")]
+    starts = [place for place, token in enumerate(windows.token_strings(row)) if token == "cat"]
+    return [place + part for place in starts for part in (0, 1)]
 
 
 def feature_subject(
