@@ -33,6 +33,12 @@ def described(label: Label | None) -> str:
     return NO_LABEL if label is None else f"Description: {quote(label.text)}"
 
 
+def read_choice(answer: Mapping[str, JSON], key: str, *, low: int, high: int) -> float | str:
+    """A whole number from `low` to `high`, or the reason why there is none."""
+    choice = read_number(answer, key, low=low, high=high, outside="not_an_option")
+    return "not_an_option" if isinstance(choice, float) and choice % 1 else choice
+
+
 def read_number(answer: Mapping[str, JSON], key: str, *, low: int, high: int, outside: str) -> float | str:
     """A number from `low` to `high`, or the reason why there is none."""
     if key not in answer:

@@ -18,7 +18,7 @@ from evals.scorers._asking import (
     SPARE_OUTPUT_TOKENS,
     first_problem,
     object_or_reason,
-    read_number,
+    read_choice,
     refuses,
     required,
 )
@@ -141,8 +141,7 @@ class Discrimination:
 
 
 def _choice(answer: Mapping[str, JSON], n: int) -> float | str:
-    choice = read_number(answer, "best", low=1, high=n, outside="not_an_option")
-    return "not_an_option" if isinstance(choice, float) and choice % 1 else choice
+    return read_choice(answer, "best", low=1, high=n)
 
 
 def _measure(judged: Judged) -> dict[str, Measure]:

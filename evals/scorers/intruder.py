@@ -19,7 +19,7 @@ from evals.scorers._asking import (
     SPARE_OUTPUT_TOKENS,
     first_problem,
     object_or_reason,
-    read_number,
+    read_choice,
     required,
 )
 from evals.scorers._marks import disguise
@@ -168,8 +168,7 @@ def _trial(
 
 
 def _choice(answer: Mapping[str, JSON], key: str) -> float | str:
-    choice = read_number(answer, key, low=1, high=WINDOWS, outside="not_an_option")
-    return "not_an_option" if isinstance(choice, float) and choice % 1 else choice
+    return read_choice(answer, key, low=1, high=WINDOWS)
 
 
 def _measure(judged: Judged) -> dict[str, Measure]:

@@ -81,14 +81,14 @@ class SAEBench:
 
     def trials(self, subject: Subject, windows: Windows) -> tuple[Trial, ...]:
         """One trial a window, in the order in which they are shown."""
-        chosen = [*_firing(subject), *_random(subject)]
-        first = without_repeats(np.array([row for row, _, _ in chosen], np.int64), windows.text)
-        kept = [chosen[place] for place in first]
-        by_variant = {name: [one for one in kept if one[1] == name] for name in ("top", "importance", "random")}
-        wanted = {"top": TOP, "importance": IMPORTANCE, "random": RANDOM}
-        if any(len(by_variant[name]) < n for name, n in wanted.items()):
-            return ()
-        shown = [one for name, n in wanted.items() for one in by_variant[name][:n]]
+        strong, drawn = _firing(subject)
+        shown: list[tuple[int, str, float]] = []
+        for some, wanted in ((strong, TOP), (drawn, IMPORTANCE), (_random(subject), RANDOM)):
+            rows = np.array([row for row, _, _ in (*shown, *some)], np.int64)
+            new = [some[place - len(shown)] for place in without_repeats(rows, windows.text) if place >= len(shown)]
+            if len(new) < wanted:
+                return ()
+            shown += new[:wanted]
         return tuple(
             Trial((row,), variant, truth)
             for row, variant, truth in (shown[place] for place in subject.generator(3).permutation(len(shown)))
@@ -131,20 +131,19 @@ class SAEBench:
         return table_of(METRICS, [_measure(of) for of in judged])
 
 
-def _firing(subject: Subject) -> list[tuple[int, str, float]]:
-    """All top windows in random order, then other firing windows in the order of a draw by importance."""
+def _firing(subject: Subject) -> tuple[list[tuple[int, str, float]], list[tuple[int, str, float]]]:
+    """The strongest windows in random order, and all firing ones in the order of a draw by importance."""
     contexts, generator = subject.contexts, subject.generator(1)
     top = generator.permutation(np.unique(contexts.row[contexts.stratum == "top"]))
     firing = firing_contexts(subject)
-    others = np.flatnonzero(~np.isin(firing.contexts.row, top[:TOP]))
-    if len(others) == 0:
-        return [(int(row), "top", 1.0) for row in top[:TOP]]
-    importance = firing.weight[others] * firing.contexts.max_activation[others]
-    drawn = generator.choice(others, len(others), replace=False, p=importance / importance.sum())
-    return [
-        *((int(row), "top", 1.0) for row in top[:TOP]),
-        *((int(firing.contexts.row[place]), "importance", 1.0) for place in drawn),
-    ]
+    importance = firing.weight * firing.contexts.max_activation
+    order = (
+        generator.choice(len(firing), len(firing), replace=False, p=importance / importance.sum())
+        if len(firing)
+        else []
+    )
+    drawn = [(int(firing.contexts.row[place]), "importance", 1.0) for place in order]
+    return [(int(row), "top", 1.0) for row in top], drawn
 
 
 def _random(subject: Subject) -> list[tuple[int, str, float]]:

@@ -17,7 +17,7 @@ from evals.scorers._asking import (
     described,
     first_problem,
     object_or_reason,
-    read_number,
+    read_choice,
     refuses,
     required,
 )
@@ -134,7 +134,7 @@ class Specificity:
 
 
 def _grade(answer: Mapping[str, JSON], key: str) -> float | str:
-    return read_number(answer, key, low=0, high=BEST, outside="not_an_option")
+    return read_choice(answer, key, low=0, high=BEST)
 
 
 def _measure(judged: Judged) -> dict[str, Measure]:

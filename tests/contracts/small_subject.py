@@ -1,4 +1,4 @@
-"""One feature that fires on the word `cats` anywhere in a window, for scorers that ask in trials."""
+"""Features that fire on one word anywhere in a window, `cats` with seed 0, for scorers that ask in trials."""
 
 from __future__ import annotations
 
@@ -15,32 +15,46 @@ _WORDS = (
     "the of and to in is It was They said little Old house gray walk sing window 12 , . many upon river stone Paris with "
     "never green quickly , a an from London table"
 )
-_PAIRS = "dog|s co|ws an|ts wol|ves bee|s ea|gles hen|s"
-WORDS = [[word] for word in _WORDS.split()] + [
-    [start, "##" + end] for start, end in (word.split("|") for word in _PAIRS.split())
-]
-"""Words of one token and, like `cats`, of two."""
+WORDS = tuple((word,) for word in _WORDS.split())
+PAIRS = (
+    ("cat", "##s"),
+    ("wol", "##ves"),
+    ("dog", "##s"),
+    ("ea", "##gles"),
+    ("co", "##ws"),
+    ("horse", "##s"),
+    ("hen", "##s"),
+)
+"""Words of two tokens; the feature of a seed fires on one of them."""
 N_WORDS = 14
 RIVALS = ("dogs, the animals", "names of rivers", "numbers", "colors", "capital letters", "commas")
 HARD = ("hard_token", "hard_neighbor", "hard_text")
 
 
 def subject_windows(*, firing: int = 60, silent: int = 80, seed: int = 0) -> Windows:
-    """The first `firing` windows hold `cats`, once or twice, anywhere; the others don't."""
+    """The first `firing` windows hold the word of the seed, once or twice, anywhere; the others don't."""
     generator = np.random.default_rng(seed)
-    return windows_of(*(_tokens(generator, holds=n < firing) for n in range(firing + silent)), split="score")
+    return windows_of(
+        *(_tokens(generator, word_of(seed), holds=n < firing) for n in range(firing + silent)), split="score"
+    )
 
 
-def _tokens(generator: np.random.Generator, *, holds: bool) -> list[str]:
-    words = [WORDS[int(place)] for place in generator.integers(len(WORDS), size=N_WORDS)]
+def word_of(seed: int) -> tuple[str, str]:
+    return PAIRS[seed % len(PAIRS)]
+
+
+def _tokens(generator: np.random.Generator, firing: tuple[str, str], *, holds: bool) -> list[str]:
+    lexicon = [*WORDS, *(pair for pair in PAIRS if pair != firing)]
+    words = [lexicon[int(place)] for place in generator.integers(len(lexicon), size=N_WORDS)]
     if holds:
         for place in generator.permutation(N_WORDS)[: 1 + int(generator.random() < 0.4)]:
-            words[place] = ["cat", "##s"]
+            words[place] = firing
     return [token for word in words for token in word]
 
 
-def cat_positions(windows: Windows, row: int) -> list[int]:
-    starts = [place for place, token in enumerate(windows.token_strings(row)) if token == "cat"]
+def word_positions(windows: Windows, row: int, word: tuple[str, str] = PAIRS[0]) -> list[int]:
+    tokens = windows.token_strings(row)
+    starts = [place for place in range(len(tokens) - 1) if tuple(tokens[place : place + 2]) == word]
     return [place + part for place in starts for part in (0, 1)]
 
 
@@ -52,7 +66,7 @@ def feature_subject(
     rows: list[Row] = []
     for row in range(firing):
         quantile = 1 + row * 5 // max(firing, 1)
-        rows.append((row, f"q{quantile}", dict.fromkeys(cat_positions(windows, row), 1.0 + row)))
+        rows.append((row, f"q{quantile}", dict.fromkeys(word_positions(windows, row, word_of(seed)), 1.0 + row)))
     rows += [(row, "top", active) for row, _, active in rows[-5:]]
     rows += [(firing + n, (*HARD, "random", "random", "grey")[n % 6], {}) for n in range(silent)]
     stratum = np.array([stratum for _, stratum, _ in rows[:firing]] + ["random"] * silent)
