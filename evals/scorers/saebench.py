@@ -136,12 +136,10 @@ def _firing(subject: Subject) -> tuple[list[tuple[int, str, float]], list[tuple[
     contexts, generator = subject.contexts, subject.generator(1)
     top = generator.permutation(np.unique(contexts.row[contexts.stratum == "top"]))
     firing = firing_contexts(subject)
+    if len(firing) == 0:
+        return [(int(row), "top", 1.0) for row in top], []
     importance = firing.weight * firing.contexts.max_activation
-    order = (
-        generator.choice(len(firing), len(firing), replace=False, p=importance / importance.sum())
-        if len(firing)
-        else []
-    )
+    order = generator.choice(len(firing), len(firing), replace=False, p=importance / importance.sum())
     drawn = [(int(firing.contexts.row[place]), "importance", 1.0) for place in order]
     return [(int(row), "top", 1.0) for row in top], drawn
 

@@ -134,7 +134,8 @@ def test_trap_13_of_methods_2_4_windows_are_quoted_data_that_no_instruction_leav
 def test_trap_13_of_methods_2_4_an_answer_must_fit_the_schema_of_its_request(name: str) -> None:
     for request in requests_of(name):
         jsonschema.validate(example(request.schema), request.schema)
-        for wrong in ({}, {"1": "yes", "best": "2", "active": "all"}, []):
+        wrongs: list[object] = [{}, {"1": "yes", "best": "2", "active": "all"}, []]
+        for wrong in wrongs:
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(wrong, request.schema)
             assert EVERY[name].problem(request, json.dumps(wrong)) is not None
