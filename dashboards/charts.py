@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import polars as pl
 from markupsafe import Markup
 
 from dashboards.text import visible
@@ -113,6 +114,41 @@ def feature_map(points: Sequence[Row], names: Sequence[Row]) -> Markup:
         {"data": written, "mark": {**name, "color": "var(--ink)"}, "encoding": text},
     ]
     return draw({"layer": layers, "width": 900, "height": 560}, label="Map of the features, colored by cluster")
+
+
+def plot(frame: pl.DataFrame) -> Markup | None:
+    """Whatever a frame's columns allow: two numbers as points, a text and a number as bars, one number as a histogram.
+
+    None where there is no number to draw.
+    """
+    numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    if not numbers or frame.is_empty():
+        return None
+    if len(numbers) >= 2 and not texts:
+        used, (x, y) = numbers[:2], numbers[:2]
+        spec: Spec = {"mark": {"type": "circle", "color": "var(--accent)", "opacity": 0.6},
+                      "encoding": {"x": _axis("x", x), "y": _axis("y", y)}}  # fmt: skip
+    elif texts:
+        used, y = [texts[0], numbers[0]], numbers[0]
+        frame = frame.head(40)
+        bars = {"field": "x", "type": "nominal", "title": visible(texts[0]), "sort": None, "axis": {"labelLimit": 180}}
+        spec = {"mark": {"type": "bar", "color": "var(--accent)"}, "encoding": {"y": bars, "x": _axis("y", y)}}
+    else:
+        used = numbers[:1] * 2
+        spec = {"mark": {"type": "bar", "color": "var(--accent)"},
+                "encoding": {"x": {**_axis("x", numbers[0]), "bin": {"maxbins": 40}},
+                             "y": {"aggregate": "count", "type": "quantitative", "title": "rows"}}}  # fmt: skip
+    values = [
+        {"x": visible(x) if isinstance(x, str) else x, "y": y}
+        for x, y in zip(frame[used[0]].to_list(), frame[used[1]].to_list(), strict=True)
+    ]
+    width = {"width": 560} if texts else {"width": 560, "height": 300}
+    return draw({"data": {"values": values}, **spec, **width}, label="Plot of the answer")
+
+
+def _axis(field: str, title: str) -> Spec:
+    return {"field": field, "type": "quantitative", "title": visible(title), "scale": {"zero": False}}
 
 
 def cluster_color(rank: int | None) -> str:

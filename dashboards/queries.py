@@ -32,6 +32,9 @@ class Reader:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         return select(self._connection, sql, parameters, timeout_seconds=600.0)
 
+    def close(self) -> None:
+        self._connection.close()
+
 
 @contextmanager
 def open_reader(workspace: Workspace) -> Iterator[Reader]:

@@ -16,17 +16,17 @@ from statistics import median
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashboards import charts, queries, text, wording
+from dashboards import charts, queries, text
+from dashboards.environment import TEMPLATES, make_environment
 from dashboards.feature_cards import CardList, card_lists
 from dashboards.score_tables import ScoreTable, score_tables
+from dashboards.tables import as_csv
+from dashboards.wording import Term
 from labeling.errors import FeatlasError
-from labeling.exports import neutralize_cells
 from labeling.workspace import Workspace
 
-TEMPLATES = Path(__file__).parent / "templates"
 FILE = "report.html"
 MOST_POINTS = 2400
 """Features on the map; more would only make the page heavy."""
@@ -75,7 +75,7 @@ class Chapter:
         return self.tables[0] if self.tables else None
 
     @property
-    def columns(self) -> Mapping[str, wording.Term]:
+    def columns(self) -> Mapping[str, Term]:
         """Meaning of every column of the tables, by name."""
         return {name: term for table in reversed(self.tables) for name, term in table.metrics + table.more}
 
@@ -86,7 +86,7 @@ def write_report(workspace: Workspace, target: Path) -> Path:
     Files that are there are replaced, each as a whole. Raise FeatlasError when no snapshot was published.
     """
     with queries.open_reader(workspace) as reader:
-        files = {f"{name}.csv": _csv(frame) for name, frame in tables(reader)}
+        files = {f"{name}.csv": as_csv(frame) for name, frame in tables(reader)}
         files[FILE] = render(reader)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -100,13 +100,6 @@ def write_report(workspace: Workspace, target: Path) -> Path:
             "the workspace is as it was."
         ) from error
     return target / FILE
-
-
-def _csv(frame: pl.DataFrame) -> str:
-    """A table as CSV: lists joined to one cell, and no cell that a spreadsheet would run."""
-    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List]
-    joined = frame.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join(" | ") for name in lists)
-    return pl.concat([neutralize_cells(joined.select(name)) for name in joined.columns], how="horizontal").write_csv()
 
 
 def tables(reader: queries.Reader) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -132,7 +125,7 @@ def render(reader: queries.Reader) -> str:
     sampled = queries.samples(reader).to_dicts()
     run = queries.newest_run(reader).to_dicts()
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return _environment().get_template("report.html.j2").render(
+    return make_environment().get_template("report.html.j2").render(
         style=Markup(style),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         run=run[0] if run else None,
@@ -238,37 +231,3 @@ def _of(sample: Mapping[str, Any], frame: pl.DataFrame) -> pl.DataFrame:
 
 def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="vertical_relaxed")  # a column without any value has no type yet
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": text.number,
-        "count": text.count,
-        "percent": text.percent,
-        "dollars": text.dollars,
-        "seconds": text.seconds,
-        "shorten": text.shorten,
-        "plural": text.plural,
-        "interval": lambda row, digits=2: text.interval(row["low"], row["high"], digits),
-    }
-    environment.globals |= {
-        "STATUSES": wording.STATUSES,
-        "control": wording.control,
-        "cluster_color": charts.cluster_color,
-    }
-    return environment
-
-
-def _shown(value: object) -> object:
-    """What every expression of a template passes: nothing on the page is invisible, and nothing missing is empty."""
-    if isinstance(value, Markup):
-        return value
-    return text.MISSING if value is None else text.visible(value) if isinstance(value, str) else value

@@ -171,10 +171,18 @@ STATUSES: Mapping[str, Term] = {
 
 STRATA: Mapping[str, Term] = {
     "top": Term("Strongest", "The windows in which it fires most strongly."),
+    "q5": Term("Strong", "The strongest fifth of the windows in which it fires."),
+    "q4": Term("Rather strong", "The second strongest fifth of the windows in which it fires."),
     "q3": Term("In the middle", "Windows of middling strength among those in which it fires."),
+    "q2": Term("Rather weak", "The second weakest fifth of the windows in which it fires."),
+    "q1": Term("Weak", "The weakest fifth of the windows in which it fires."),
+    "grey": Term(
+        "Active, below the threshold", "It is active, but not above the threshold of firing: neither yes nor no."
+    ),
     "hard_token": Term("Silent: one of its tokens", "It stays silent, though a token it often fires on is there."),
     "hard_neighbor": Term("Silent: a neighbor fires", "It stays silent, while a feature of similar direction fires."),
     "hard_text": Term("Silent: similar text", "It stays silent, though the text is like the text in which it fires."),
+    "random": Term("Silent: random", "Windows drawn at random from all others in which it stays silent."),
 }
 
 
@@ -182,5 +190,15 @@ def metric(name: str) -> Term:
     return METRICS.get(name, Term(name.replace("_", " "), ""))
 
 
+def metric_order(name: str) -> tuple[int, str]:
+    """Where a metric stands in lists: as above, others after them."""
+    known = list(METRICS)
+    return (known.index(name) if name in known else len(known), name)
+
+
 def control(name: str | None) -> Term:
     return CONTROLS.get(name or "", Term((name or "").replace("_", " "), ""))
+
+
+def stratum(name: str) -> Term:
+    return STRATA.get(name, Term(name.replace("_", " "), ""))

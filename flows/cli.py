@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cluster": ("flows.commands.run", "Find neighbors and clusters, name them, draw the map."),
     "report": ("flows.commands.inspect", "Write the report: one HTML file, and its tables as CSV."),
     "query": ("flows.commands.inspect", "Ask the published snapshot a question in SQL; read-only."),
+    "serve": ("flows.commands.serve", "Show it all in the browser: scoreboard, features, map, runs, SQL."),
     "export": ("flows.commands.inspect", "Copy everything into one DuckDB file to give away."),
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
     "batches": ("flows.commands.batches", "List, collect or cancel what was asked of language models in batches."),

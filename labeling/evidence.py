@@ -36,6 +36,9 @@ class EvidenceTable:
     columns: tuple[Column, ...]
     added: tuple[str, ...] = ()
     """Columns that files of an earlier version lack, and that a frame to write may leave out; they are NULL there."""
+    rows_together: int = 65_536
+    """Rows of a row group, which are read together: what looking up one window, or one feature, costs. Smaller ones make
+    whole scans dearer."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -73,6 +76,7 @@ WINDOWS = EvidenceTable(
         ("token_starts", pl.List(I32), "Offset in text of the first character of each token."),
         ("token_ends", pl.List(I32), "Offset in text after the last character of each token."),
     ),
+    rows_together=1024,
 )
 CONTEXTS = EvidenceTable(
     "contexts",
@@ -91,6 +95,7 @@ CONTEXTS = EvidenceTable(
         ("positions", pl.List(I16), "Tokens of the window with a non-zero activation, 0-based."),
         ("activations", pl.List(F32), "Raw activation at each of the positions."),
     ),
+    rows_together=4096,
 )
 PANEL = EvidenceTable(
     "panel",
@@ -157,8 +162,8 @@ JUDGMENTS = EvidenceTable(
         ("options", I16, "Answers to choose from; NULL where the answer is no choice."),
         ("weight", F32, "Windows of the split that the trial stands for."),
         ("shown", pl.List(I64), "Windows that were shown, in their order; window_id is the first of them."),
-        ("levels", pl.List(F32), "Level 0-10 predicted for each token; empty for scorers that predict none."),
-        ("activations", pl.List(F32), "Raw activation of each of those tokens."),
+        ("token_levels", pl.List(F32), "Level 0-10 predicted for each token; empty for scorers that predict none."),
+        ("token_activations", pl.List(F32), "Raw activation of each of those tokens."),
     ),
     added=(
         "place",
@@ -169,9 +174,10 @@ JUDGMENTS = EvidenceTable(
         "options",
         "weight",
         "shown",
-        "levels",
-        "activations",
+        "token_levels",
+        "token_activations",
     ),
+    rows_together=8192,
 )
 LLM_REQUESTS = EvidenceTable(
     "llm_requests",
@@ -228,7 +234,7 @@ def write_shard(workspace: Workspace, table: str, key: str, shard: int, frame: p
     check_numbers(table, typed)
     ordered = typed.sort(declared.sorted_by)
     content = io.BytesIO()  # written by Python, whose errors say what the disk's trouble is
-    ordered.write_parquet(content, compression="zstd")
+    ordered.write_parquet(content, compression="zstd", row_group_size=declared.rows_together)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:

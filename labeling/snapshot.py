@@ -180,11 +180,18 @@ def close_the_door(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
         connection.execute(statement)
 
 
-def query(workspace: Workspace, sql: str, *, timeout_seconds: float = 60.0) -> pl.DataFrame:
+def query(
+    workspace: Workspace,
+    sql: str,
+    *,
+    timeout_seconds: float = 60.0,
+    memory_limit: str = "4GB",
+    most_rows: int | None = None,
+) -> pl.DataFrame:
     """Rows of one SELECT-like statement over the snapshot and the evidence. Raise as `open_snapshot` and `select`."""
-    connection = open_snapshot(workspace)
+    connection = open_snapshot(workspace, memory_limit=memory_limit)
     try:
-        return select(connection, sql, timeout_seconds=timeout_seconds)
+        return select(connection, sql, timeout_seconds=timeout_seconds, most_rows=most_rows)
     finally:
         connection.close()
 
@@ -195,8 +202,9 @@ def select(
     parameters: Sequence[Any] = (),
     *,
     timeout_seconds: float = 60.0,
+    most_rows: int | None = None,
 ) -> pl.DataFrame:
-    """Rows of one statement that only reads.
+    """Rows of one statement that only reads, at most `most_rows` of them.
 
     Raise UsageError for any other statement and for mistakes in it, FeatlasError when it takes too long or a file is
     damaged.
@@ -205,7 +213,7 @@ def select(
         parsed = connection.execute("SELECT json_serialize_sql(?)", [without_explain(sql)]).fetchall()
         check_only_reads(parsed[0][0])
         with time_limit(connection, timeout_seconds):
-            return rows_of(connection, sql, parameters)
+            return rows_of(connection, sql, parameters, most_rows=most_rows)
     except duckdb.InterruptException as error:
         raise FeatlasError(
             f"The query was stopped after {timeout_seconds:g} seconds. Ask for fewer rows or columns, or filter by "
@@ -215,9 +223,13 @@ def select(
         raise UsageError(f"{one_line(error)} {known_tables(connection)}") from error
 
 
-def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pl.DataFrame:
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any], *, most_rows: int | None = None
+) -> pl.DataFrame:
     """Rows of a statement. Intervals become text: data frames have none of months and days."""
     relation = connection.sql(sql, params=list(parameters) or None)
+    if most_rows is not None:
+        relation = relation.limit(most_rows)
     if any(str(kind) == "INTERVAL" for kind in relation.types):
         columns = zip(relation.columns, relation.types, strict=True)
         texts = (f"{quoted(name)}::VARCHAR" if str(kind) == "INTERVAL" else quoted(name) for name, kind in columns)
@@ -337,7 +349,8 @@ def file_error(file: Path, message: str) -> FeatlasError:
     if "Conflicting lock" in message:
         holder = re.search(r"PID (\d+)", message)
         return in_use(file.parent, holder.group(1) if holder else "unknown")
-    if re.search(r"write|space|create|permission|too large", message, re.IGNORECASE):
+    about = message.replace(str(file), "")  # whose folder may well be called `workspace`
+    if re.search(r"write|space|create|permission|too large", about, re.IGNORECASE):
         return FeatlasError(
             f"{file} cannot be written: {message} Everything stored before is still there. Make room on the disk or "
             "the folder writable, then run the same command again; it resumes."

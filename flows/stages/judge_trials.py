@@ -177,8 +177,8 @@ def _judgments(
         "options": [trial.options for trial in trials],
         "weight": [trial.weight for trial in trials],
         "shown": [windows.window[list(trial.rows)].tolist() for trial in trials],
-        "levels": [list(answer.levels) for answer in answers],
-        "activations": [list(trial.activations) for trial in trials],
+        "token_levels": [list(answer.levels) for answer in answers],
+        "token_activations": [list(trial.activations) for trial in trials],
     }
     schema = evidence.JUDGMENTS.schema
     same = {

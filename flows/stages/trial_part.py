@@ -82,8 +82,8 @@ def _judged(frame: pl.DataFrame, exact: dict[str, Any], sharing: int) -> Judged:
         options=frame["options"].fill_null(0).cast(pl.Int64).to_numpy(),
         document=frame["document"].cast(pl.Int64).to_numpy(),
         reason=tuple(frame["reason"].to_list()),
-        levels=tuple(tuple(levels or ()) for levels in frame["levels"].to_list()),
-        activations=tuple(tuple(values or ()) for values in frame["activations"].to_list()),
+        levels=tuple(tuple(levels or ()) for levels in frame["token_levels"].to_list()),
+        activations=tuple(tuple(values or ()) for values in frame["token_activations"].to_list()),
         sharing=sharing,
         **exact,
     )

@@ -152,6 +152,18 @@ def _feature_set(
             "features", sample_id=sample, feature=feature, status=status, tau=0.05, tau25=1.2, max_activation=5.0,
             firing_tokens=300, firing_rate=0.001, n_tokens=300_000,
         )  # fmt: skip
+        for split in ("explain", "select", "score"):
+            histogram = [0] * 40 + [int(n) for n in generator.integers(0, 9, 24)]
+            made.add(
+                "feature_splits", sample_id=sample, feature=feature, split=split, firing_tokens=100, firing_windows=40,
+                firing_windows25=20, grey_windows=3, silent_windows=900, sum=150.0, max=5.0, token_histogram=histogram,
+                window_histogram=histogram, histogram_start=-45,
+            )  # fmt: skip
+        for rank, token in enumerate((word, f"##{word}", NASTY if feature == 0 else ",")):
+            made.add(
+                "feature_tokens", sample_id=sample, feature=feature, rank=rank, token=token, mean_activation=2.0 - rank / 2,
+                occurrences=9 - rank,
+            )  # fmt: skip
         made.add("cluster_members", clustering_id=clustering, feature=feature, cluster=cluster)
         x, y = centers[cluster] + generator.normal(size=2)
         made.add("map_points", feature_set=name, feature=feature, x=float(x), y=float(y))

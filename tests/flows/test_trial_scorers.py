@@ -115,7 +115,7 @@ def test_trap_1_of_methods_2_4_no_window_of_a_trial_was_shown_to_an_explainer(as
 def test_truth_of_trials_agrees_with_the_stored_activations(asked: tuple[Mini, Ran]) -> None:
     mini, _ = asked
     levels = mini.ask(
-        "SELECT list_max(j.activations) AS seen, c.max_activation AS stored FROM judgments AS j JOIN contexts AS c "
+        "SELECT list_max(j.token_activations) AS seen, c.max_activation AS stored FROM judgments AS j JOIN contexts AS c "
         "USING (sample_id, feature, split, window_id) WHERE j.scorer = 'simulation'"
     )
     assert len(levels) > 100

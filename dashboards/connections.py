@@ -1,0 +1,113 @@
+"""Connections to the published snapshot for pages: opened once, lent to one request at a time, renewed when a run publishes.
+
+A connection belongs to the snapshot it was opened on. When another file takes its place, connections to the old one are
+closed as they come back, and what was remembered of it is forgotten. It knows nothing of pages.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from dashboards.queries import Reader
+from labeling.errors import FeatlasError
+from labeling.snapshot import open_snapshot
+from labeling.workspace import Workspace
+
+MEMORY_LIMIT = "512MB"
+"""Of each connection. A page that needs more is a mistake, and says so."""
+AT_ONCE = 4
+"""Requests that read at the same time; others wait."""
+QUESTIONS_AT_ONCE = 2
+Value = TypeVar("Value")
+Generation = tuple[int, int, int]
+
+
+class Connections:
+    """Readers of one workspace's snapshot. Safe for threads."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(AT_ONCE)
+        self._questions = threading.Semaphore(QUESTIONS_AT_ONCE)  # not one of the places: its page holds one already
+        self._idle: list[Reader] = []
+        self._remembered: dict[Hashable, object] = {}
+        self._generation: Generation | None = None
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Lend a reader of the newest snapshot. Raise FeatlasError when there is none, or none that can be read."""
+        with self._places:
+            generation, reader = self._take()
+            broken = False
+            try:
+                yield reader
+            except BaseException:
+                broken = True  # a statement that was interrupted may have left anything behind
+                raise
+            finally:
+                self._give_back(generation, reader, broken=broken)
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Wait for a place for a statement that a person typed, which reads on a connection of its own."""
+        with self._questions:
+            yield
+
+    def remember(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` returns, made once a snapshot: for means over all features, which no request changes."""
+        with self._lock:
+            self._look()
+            generation = self._generation
+            if key in self._remembered:
+                return self._remembered[key]  # type: ignore[return-value]  # the key says what was made
+        value = make()
+        with self._lock:
+            if generation == self._generation:
+                self._remembered[key] = value
+        return value
+
+    def close(self) -> None:
+        with self._lock:
+            self._forget()
+
+    def _take(self) -> tuple[Generation | None, Reader]:
+        with self._lock:
+            self._look()
+            generation = self._generation
+            if self._idle:
+                return generation, self._idle.pop()
+        return generation, Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2))
+
+    def _give_back(self, generation: Generation | None, reader: Reader, *, broken: bool) -> None:
+        with self._lock:
+            if not broken and generation == self._generation:
+                self._idle.append(reader)
+                return
+        reader.close()
+
+    def _look(self) -> None:
+        """See whether another snapshot has taken the place of the one that is known."""
+        generation = _generation(self.workspace)
+        if generation != self._generation:
+            self._forget()
+            self._generation = generation
+
+    def _forget(self) -> None:
+        for reader in self._idle:
+            reader.close()
+        self._idle.clear()
+        self._remembered.clear()
+
+
+def _generation(workspace: Workspace) -> Generation | None:
+    try:
+        status = workspace.snapshot.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FeatlasError(f"{workspace.snapshot} can't be read: {error.strerror or error}.") from error
+    return status.st_ino, status.st_mtime_ns, status.st_size

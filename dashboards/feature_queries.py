@@ -1,0 +1,163 @@
+"""Questions behind the page of one feature. Each asks about a single feature of a single sample."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.queries import TAU, Reader
+
+
+def feature(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    """The feature's row of `labels`, with thresholds, counts and the name it came with: one row, or none."""
+    return reader.query(
+        """
+        SELECT l.*, f.tau, f.tau25, f.firing_tokens, f.n_tokens, n.name
+        FROM labels AS l JOIN features AS f USING (sample_id, feature)
+        LEFT JOIN feature_names AS n USING (sample_id, feature)
+        WHERE l.sample_id = ? AND l.feature = ?
+        """,
+        [sample_id, number],
+    )
+
+
+def splits(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    """Exact counts and histograms, a row a split."""
+    return reader.query("SELECT * FROM feature_splits WHERE sample_id = ? AND feature = ?", [sample_id, number])
+
+
+def tokens(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    """Tokens the feature fires on most, the strongest first."""
+    sql = "SELECT token, mean_activation, occurrences FROM feature_tokens WHERE sample_id = ? AND feature = ? ORDER BY rank"
+    return reader.query(sql, [sample_id, number])
+
+
+def explanations(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    """Everything that explainers wrote of the feature, the newest last, failures too."""
+    sql = """
+        SELECT * FROM explanations WHERE sample_id = ? AND feature = ?
+        ORDER BY explainer, explainer_model NULLS FIRST, repeat, created_at
+    """
+    return reader.query(sql, [sample_id, number])
+
+
+def scores(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    """Scores of the feature's labels and of those that stood in for them, at the threshold that pages show."""
+    return reader.query(
+        """
+        SELECT x.* FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+        WHERE x.sample_id = $1 AND x.feature = $2 AND abs(x.tau - $3) < 1e-9
+        QUALIFY row_number() OVER (
+            PARTITION BY x.explanation_id, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.control, x.metric
+            ORDER BY x.epoch DESC, r.started_at DESC NULLS LAST, x.score_id
+        ) = 1
+        ORDER BY x.explainer, x.scorer, x.control NULLS FIRST, x.metric
+        """,
+        [sample_id, number, TAU],
+    )
+
+
+def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> pl.DataFrame:
+    """Neighbors by each method, the nearest first, with their labels and the tokens that they do not share.
+
+    `only_here` and `only_there` are top tokens of one of the two alone.
+    """
+    return reader.query(
+        """
+        WITH near AS (
+            SELECT * FROM neighbors WHERE feature_set = $1 AND feature = $3
+        ),
+        top AS (
+            SELECT feature, list(token ORDER BY rank) AS tokens FROM feature_tokens
+            WHERE sample_id = $2 AND (feature = $3 OR feature IN (SELECT neighbor FROM near)) GROUP BY feature
+        ),
+        own AS (SELECT coalesce((SELECT tokens FROM top WHERE feature = $3), []) AS tokens)
+        SELECT near.method, near.rank, near.neighbor, near.similarity, l.label, l.score, l.score_low, l.score_high,
+               l.firing_rate, l.status, l.cluster,
+               list_filter(own.tokens, lambda t: NOT list_contains(coalesce(top.tokens, []), t)) AS only_here,
+               list_filter(coalesce(top.tokens, []), lambda t: NOT list_contains(own.tokens, t)) AS only_there
+        FROM near CROSS JOIN own
+        LEFT JOIN labels AS l ON l.sample_id = $2 AND l.feature = near.neighbor
+        LEFT JOIN top ON top.feature = near.neighbor
+        ORDER BY near.method, near.rank
+        """,
+        [feature_set, sample_id, number],
+    )
+
+
+def tags(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    return reader.query(
+        "SELECT * FROM tags WHERE sample_id = ? AND feature = ? ORDER BY tag, tagger", [sample_id, number]
+    )
+
+
+def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int | None]:
+    """Numbers of the features before and after."""
+    sql = """
+        SELECT max(feature) FILTER (feature < $2) AS previous, min(feature) FILTER (feature > $2) AS next
+        FROM features WHERE sample_id = $1 AND feature BETWEEN $2 - 1 AND $2 + 1
+    """
+    row = reader.query(sql, [sample_id, number]).row(0)
+    return row[0], row[1]
+
+
+def contexts(reader: Reader, sample_id: str, number: int, *, split: str, most: int, strata: list[str]) -> pl.DataFrame:
+    """Windows of one split, at most `most` of each stratum, the strongest first."""
+    return reader.query(
+        """
+        WITH chosen AS (
+            SELECT * FROM contexts
+            WHERE sample_id = $1 AND feature = $2 AND split = $3 AND list_contains($5, stratum)
+            QUALIFY row_number() OVER (PARTITION BY stratum ORDER BY max_activation DESC, window_id) <= $4
+        )
+        SELECT c.stratum, c.window_id, c.max_activation, c.positions, c.activations, c.population, c.sampled,
+               w.document_id, w.text, w.token_starts, w.token_ends, d.name AS document
+        FROM chosen AS c
+        JOIN samples AS s USING (sample_id)
+        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = c.window_id
+        LEFT JOIN documents AS d ON d.corpus_id = s.corpus_id AND d.document_id = w.document_id
+        ORDER BY c.stratum, c.max_activation DESC, c.window_id
+        """,
+        [sample_id, number, split, most, strata],
+    )
+
+
+def beside_windows(reader: Reader, corpus_id: str, windows: list[int]) -> pl.DataFrame:
+    """Text of the windows right before and after some windows, of the same document where there are any."""
+    wanted = sorted({window + step for window in windows for step in (-1, 1)})
+    sql = "SELECT window_id, document_id, text FROM windows WHERE corpus_id = ? AND list_contains(?, window_id)"
+    return reader.query(sql, [corpus_id, wanted])
+
+
+def judgments(reader: Reader, sample_id: str, number: int, *, scorer: str, explanation_id: str | None) -> pl.DataFrame:
+    """Every window that a scorer judged for the feature by one label, with the truth: the worst misses first.
+
+    Without an explanation, the feature's own labels.
+    """
+    return reader.query(
+        """
+        WITH truth AS (
+            SELECT feature, window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
+                   any_value(activations) AS activations,
+                   coalesce(min(stratum) FILTER (stratum <> 'top'), 'top') AS stratum
+            FROM contexts WHERE sample_id = $1 AND feature = $2 AND split = 'score' GROUP BY feature, window_id
+        ),
+        panel AS (
+            SELECT window_id, max_activation, stratum FROM panel_activity WHERE sample_id = $1 AND feature = $2
+        )
+        SELECT j.*, w.text, w.token_starts, w.token_ends,
+               coalesce(t.max_activation, p.max_activation, 0) AS max_activation,
+               coalesce(t.stratum, p.stratum, 'random') AS stratum,
+               coalesce(t.positions, []) AS positions, coalesce(t.activations, []) AS activations,
+               coalesce(t.max_activation, p.max_activation, 0) > f.tau AS fires
+        FROM judgments AS j
+        JOIN features AS f USING (sample_id, feature)
+        JOIN samples AS s USING (sample_id)
+        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = j.window_id
+        LEFT JOIN truth AS t ON t.window_id = j.window_id
+        LEFT JOIN panel AS p ON p.window_id = j.window_id
+        WHERE j.sample_id = $1 AND j.feature = $2 AND j.scorer = $3 AND j.split = 'score'
+          AND (j.explanation_id = $4 OR ($4 IS NULL AND j.control IS NULL)) AND j.control IS NULL
+        ORDER BY j.state = 'answered', abs(fires::INTEGER - j.probability) DESC NULLS FIRST, j.window_id
+        """,
+        [sample_id, number, scorer, explanation_id],
+    )

@@ -1,0 +1,133 @@
+"""Questions behind the map: counted in cells where many features are in view, one by one where few are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from dashboards.queries import Reader
+
+Bounds = tuple[float, float, float, float]
+"""x from, x to, y from, y to, in the map's own unit."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of the map of one sample, and what is searched for in its labels."""
+
+    sample_id: str
+    feature_set: str
+    bounds: Bounds
+    search: str | None = None
+
+
+def bounds(reader: Reader, feature_set: str) -> Bounds | None:
+    """The whole map, with a little room around it; None where no feature has a place."""
+    sql = "SELECT min(x), max(x), min(y), max(y) FROM map_points WHERE feature_set = ? AND isfinite(x) AND isfinite(y)"
+    left, right, low, high = reader.query(sql, [feature_set]).row(0)
+    if left is None:
+        return None
+    wide, tall = (right - left) * 0.02 or 1.0, (high - low) * 0.02 or 1.0
+    return left - wide, right + wide, low - tall, high + tall
+
+
+def place(reader: Reader, feature_set: str, feature: int) -> pl.DataFrame:
+    """Where one feature stands: one row, or none."""
+    return reader.query("SELECT x, y FROM map_points WHERE feature_set = ? AND feature = ?", [feature_set, feature])
+
+
+def count(reader: Reader, view: View) -> int:
+    """Features in view."""
+    sql = "SELECT count(*) AS n FROM map_points WHERE feature_set = ? AND x BETWEEN ? AND ? AND y BETWEEN ? AND ?"
+    return int(reader.query(sql, [view.feature_set, *view.bounds])["n"][0])
+
+
+def cells(reader: Reader, view: View, *, columns: int, rows: int) -> pl.DataFrame:
+    """Features counted in a grid of cells; empty cells are left out. `x` and `y` are the middle of a cell's features.
+
+    `cluster` is the commonest in the cell, `score` the mean of the headline scores, `rate` the mean share of tokens
+    on which they fire, `found` how many labels hold the searched text, `label` that of the best-scored one.
+    """
+    return reader.query(
+        """
+        WITH placed AS (
+            SELECT feature, x, y, least(floor((x - $3) / ($4 - $3) * $7), $7 - 1)::INTEGER AS col,
+                   least(floor((y - $5) / ($6 - $5) * $8), $8 - 1)::INTEGER AS line
+            FROM map_points WHERE feature_set = $1 AND x BETWEEN $3 AND $4 AND y BETWEEN $5 AND $6
+        )
+        SELECT avg(p.x) AS x, avg(p.y) AS y, count(*) AS n, mode(l.cluster) AS cluster, avg(l.score) AS score,
+               avg(l.firing_rate) AS rate, count(*) FILTER (contains(lower(l.label), lower($9))) AS found,
+               arg_max(l.label, l.score) AS label, arg_max(l.feature, coalesce(l.score, -1)) AS feature
+        FROM placed AS p JOIN labels AS l ON l.sample_id = $2 AND l.feature = p.feature
+        GROUP BY p.col, p.line ORDER BY p.line, p.col
+        """,
+        [view.feature_set, view.sample_id, *view.bounds, columns, rows, view.search],
+    )
+
+
+def points(reader: Reader, view: View, *, most: int) -> pl.DataFrame:
+    """Features in view, one by one; at most `most`, drawn evenly by a hash of their number."""
+    return reader.query(
+        """
+        SELECT m.feature, m.x, m.y, l.label, l.score, l.score_low, l.score_high, l.firing_rate AS rate, l.cluster, l.status,
+               contains(lower(l.label), lower($7)) AS found
+        FROM map_points AS m JOIN labels AS l ON l.sample_id = $2 AND l.feature = m.feature
+        WHERE m.feature_set = $1 AND m.x BETWEEN $3 AND $4 AND m.y BETWEEN $5 AND $6
+        ORDER BY hash(m.feature), m.feature LIMIT $8
+        """,
+        [view.feature_set, view.sample_id, *view.bounds, view.search, most],
+    )
+
+
+def neighborhood(reader: Reader, feature_set: str, sample_id: str, feature: int, *, most: int) -> pl.DataFrame:
+    """A feature, its nearest neighbors and theirs, with places on the map; `step` is 0, 1 or 2."""
+    return reader.query(
+        """
+        WITH one AS (
+            SELECT neighbor AS feature, similarity FROM neighbors
+            WHERE feature_set = $1 AND feature = $3 ORDER BY rank LIMIT $4
+        ),
+        two AS (
+            SELECT n.neighbor AS feature, max(n.similarity) AS similarity FROM neighbors AS n
+            WHERE n.feature_set = $1 AND n.feature IN (SELECT feature FROM one) AND n.rank < 4
+              AND n.neighbor <> $3 AND n.neighbor NOT IN (SELECT feature FROM one)
+            GROUP BY n.neighbor ORDER BY similarity DESC, n.neighbor LIMIT $4
+        ),
+        around AS (
+            SELECT $3::INTEGER AS feature, 1.0 AS similarity, 0 AS step
+            UNION ALL SELECT feature, similarity, 1 FROM one
+            UNION ALL SELECT feature, similarity, 2 FROM two
+        )
+        SELECT a.*, m.x, m.y, l.label, l.score, l.score_low, l.score_high, l.firing_rate AS rate, l.cluster, l.status
+        FROM around AS a JOIN map_points AS m ON m.feature_set = $1 AND m.feature = a.feature
+        LEFT JOIN labels AS l ON l.sample_id = $2 AND l.feature = a.feature
+        ORDER BY a.step, a.similarity DESC, a.feature
+        """,
+        [feature_set, sample_id, feature, most],
+    )
+
+
+def links_between(reader: Reader, feature_set: str, features: list[int]) -> pl.DataFrame:
+    """Pairs of these features that are neighbors, each once."""
+    return reader.query(
+        """
+        SELECT least(feature, neighbor) AS one, greatest(feature, neighbor) AS other, max(similarity) AS similarity
+        FROM neighbors
+        WHERE feature_set = $1 AND feature IN (SELECT unnest($2::INTEGER[])) AND neighbor IN (SELECT unnest($2::INTEGER[]))
+        GROUP BY ALL ORDER BY similarity DESC
+        """,
+        [feature_set, features],
+    )
+
+
+def largest_clusters(reader: Reader, sample_id: str, most: int) -> pl.DataFrame:
+    """Clusters by size, with the middle of their features."""
+    return reader.query(
+        """
+        SELECT l.cluster, any_value(l.cluster_name) AS name, count(*) AS size, median(m.x) AS x, median(m.y) AS y
+        FROM labels AS l JOIN map_points AS m USING (feature_set, feature)
+        WHERE l.sample_id = ? AND l.cluster IS NOT NULL GROUP BY l.cluster ORDER BY size DESC, l.cluster LIMIT ?
+        """,
+        [sample_id, most],
+    )

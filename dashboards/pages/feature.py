@@ -1,0 +1,195 @@
+"""One feature: its contexts, labels, scores, neighbors and where everything comes from; also to embed elsewhere."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+
+from dashboards import feature_queries, map_queries
+from dashboards.bands import Band, bands, shown_windows
+from dashboards.links import link
+from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, render
+from dashboards.queries import Reader
+from dashboards.small_figures import histogram
+from dashboards.wording import metric_order, stratum
+from labeling.types import QUANTILES, STRATA
+
+router = APIRouter()
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+SplitName = Literal["explain", "select", "score"]
+Width = Literal["window", "wide"]
+SECTIONS = ("contexts", "histogram", "explanations", "scores", "neighbors", "tokens", "origin")
+FIRING = ("top", *reversed(QUANTILES), "grey")
+"""Strata in which the feature is active, the strongest first."""
+
+
+@router.get("/jump")
+def jump(request: Request, reader: ReaderOfRequest, feature: str = "", name: SetName = None) -> Response:
+    """Go to the feature with a number; anything else is searched for in the labels."""
+    chosen = choose(request, reader, name)
+    where = chosen.name if chosen else None
+    if feature.strip().isdecimal() and len(feature.strip()) < 10:
+        return RedirectResponse(link(f"/feature/{int(feature)}", set=where), 303)
+    return RedirectResponse(link("/features", set=where, q=feature.strip()), 303)
+
+
+@router.get("/random")
+def random(request: Request, reader: ReaderOfRequest, name: SetName = None) -> Response:
+    """Go to any labeled feature."""
+    chosen = choose(request, reader, name)
+    if chosen is None:
+        return render(request, "feature.html.j2", chosen=None)
+    return RedirectResponse(
+        link(f"/feature/{secrets.randbelow(int(chosen.sample['n_features']))}", set=chosen.name), 303
+    )
+
+
+@router.get("/feature/{number}")
+def feature(
+    request: Request,
+    reader: ReaderOfRequest,
+    number: Number,
+    name: SetName = None,
+    split: SplitName = "score",
+    n: Annotated[int, Query(ge=1, le=200)] = 5,
+    width: Width = "window",
+    breaks: bool = False,
+) -> Response:
+    chosen = choose(request, reader, name)
+    if chosen is None:
+        return render(request, "feature.html.j2", chosen=None)
+    view = {"split": split, "n": n, "width": width, "breaks": breaks}
+    values = _everything(reader, chosen, number, split=split, n=n, wide=width == "wide")
+    previous, following = feature_queries.beside(reader, chosen.sample_id, number)
+    return render(
+        request, "feature.html.j2", chosen=chosen, view=view, previous=previous, following=following, embedded=False,
+        sections=SECTIONS, **values,
+    )  # fmt: skip
+
+
+@router.get("/embed/feature/{number}")
+def embedded(
+    request: Request,
+    reader: ReaderOfRequest,
+    number: Number,
+    name: SetName = None,
+    show: Annotated[str, Query(max_length=200)] = "contexts,histogram,scores",
+    split: SplitName = "score",
+    n: Annotated[int, Query(ge=1, le=200)] = 3,
+    width: Width = "window",
+    breaks: bool = False,
+) -> Response:
+    """The same without navigation, for a frame in another page; `show` says which sections."""
+    chosen = choose(request, reader, name)
+    if chosen is None:
+        return render(request, "feature.html.j2", chosen=None)
+    wanted = [section for section in SECTIONS if section in show.split(",")]
+    view = {"split": split, "n": n, "width": width, "breaks": breaks}
+    values = _everything(reader, chosen, number, split=split, n=n, wide=width == "wide")
+    return render(
+        request, "feature.html.j2", chosen=chosen, view=view, previous=None, following=None, embedded=True,
+        sections=wanted, **values,
+    )  # fmt: skip
+
+
+@router.get("/feature/{number}/judgments")
+def judgments(
+    request: Request,
+    reader: ReaderOfRequest,
+    number: Number,
+    name: SetName = None,
+    scorer: Annotated[str, Query(max_length=200)] = "",
+    explanation: Annotated[str, Query(max_length=200)] = "",
+    show: Literal["all", "misses", "lost"] = "all",
+) -> Response:
+    """Every window that was judged by a label: what the judge said, and what was true."""
+    chosen = choose(request, reader, name)
+    if chosen is None:
+        return render(request, "judgments.html.j2", chosen=None)
+    row = _row(reader, chosen, number)
+    scorer = scorer or row["scorer"] or ""
+    found = feature_queries.judgments(
+        reader, chosen.sample_id, number, scorer=scorer, explanation_id=explanation or None
+    ).to_dicts()
+    judged = [{**item, "miss": _misses(item)} for item in found]
+    counts = {
+        "all": len(judged),
+        "misses": sum(item["miss"] is True for item in judged),
+        "lost": sum(item["miss"] is None for item in judged),
+    }
+    kept = [item for item in judged if show == "all" or item["miss"] is (True if show == "misses" else None)]
+    return render(
+        request, "judgments.html.j2", chosen=chosen, row=row, number=number, scorer=scorer, explanation=explanation,
+        show=show, counts=counts, windows=shown_windows(kept, largest=row["max_activation"]), stratum=stratum,
+    )  # fmt: skip
+
+
+def _misses(item: Mapping[str, Any]) -> bool | None:
+    """Whether the judge was wrong; None where it gave no answer."""
+    return None if item["probability"] is None else (item["probability"] >= 0.5) != item["fires"]
+
+
+def _row(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
+    found = feature_queries.feature(reader, chosen.sample_id, number).to_dicts()
+    if not found:
+        last = int(chosen.sample["n_features"]) - 1
+        raise HTTPException(404, f"{chosen.name} has no feature {number}: they are 0 to {last:,}.")
+    return found[0]
+
+
+def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool) -> dict[str, Any]:
+    row = _row(reader, chosen, number)
+    sample_id = chosen.sample_id
+    splits = feature_queries.splits(reader, sample_id, number).to_dicts()
+    scores = feature_queries.scores(reader, sample_id, number).to_dicts()
+    return {
+        "row": row,
+        "number": number,
+        "splits": {split["split"]: split for split in splits},
+        "histogram": histogram(splits, tau=row["tau"]),
+        "bands": _bands(reader, chosen, row, split=split, n=n, wide=wide),
+        "explanations": _with_scores(feature_queries.explanations(reader, sample_id, number).to_dicts(), scores),
+        "controls": [score for score in scores if score["control"] is not None and score["metric"] == "headline"],
+        "tokens": feature_queries.tokens(reader, sample_id, number).to_dicts(),
+        "neighbors": _by_method(feature_queries.neighbors(reader, chosen.name, sample_id, number).to_dicts()),
+        "tags": feature_queries.tags(reader, sample_id, number).to_dicts(),
+        "place": map_queries.place(reader, chosen.name, number).to_dicts(),
+    }
+
+
+def _bands(
+    reader: Reader, chosen: Chosen, row: Mapping[str, Any], *, split: SplitName, n: int, wide: bool
+) -> tuple[Band, ...]:
+    found = feature_queries.contexts(
+        reader, chosen.sample_id, row["feature"], split=split, most=n, strata=list(STRATA)
+    ).to_dicts()
+    beside: dict[int, dict[str, Any]] = {}
+    if wide:
+        windows = [item["window_id"] for item in found]
+        frame = feature_queries.beside_windows(reader, chosen.sample["corpus_id"], windows)
+        beside = {item["window_id"]: item for item in frame.to_dicts()}
+    order = (*FIRING, *(name for name in STRATA if name not in FIRING))
+    return bands(shown_windows(found, largest=row["max_activation"], beside=beside), order)
+
+
+def _with_scores(explanations: Sequence[dict[str, Any]], scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each explanation with its scores, by scorer: the headline first."""
+    for explanation in explanations:
+        own = [s for s in scores if s["explanation_id"] == explanation["explanation_id"] and s["control"] is None]
+        by_scorer: dict[tuple[str, str | None], dict[str, Any]] = {}
+        for score in sorted(own, key=lambda score: (score["scorer"], metric_order(score["metric"]))):
+            by_scorer.setdefault((score["scorer"], score["judge_model"]), {})[score["metric"]] = score
+        explanation["scores"] = by_scorer
+    return list(explanations)
+
+
+def _by_method(neighbors: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for neighbor in neighbors:
+        methods.setdefault(neighbor["method"], []).append(neighbor)
+    return methods

@@ -1,0 +1,145 @@
+"""Questions about runs: what was done when, what failed, and what changed since the run before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from dashboards.queries import TAU, Reader
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the newest explanations and scores of a sample changed, beside those they took the place of."""
+
+    n_labels: int
+    """Features whose newest label by the same explainer and model reads differently than the one before."""
+    labels: tuple[dict[str, Any], ...]
+    n_scores: int
+    """Features whose newest headline score lies outside the interval of the one before, and the other way round."""
+    scores: tuple[dict[str, Any], ...]
+
+
+def runs(reader: Reader, *, most: int) -> pl.DataFrame:
+    """Runs, the newest first."""
+    return reader.query("SELECT * FROM runs ORDER BY started_at DESC NULLS LAST, run_id LIMIT ?", [most])
+
+
+def run(reader: Reader, run_id: str) -> pl.DataFrame:
+    """One run, or no row."""
+    return reader.query("SELECT * FROM runs WHERE run_id = ?", [run_id])
+
+
+def written_by(reader: Reader, run_id: str) -> pl.DataFrame:
+    """What a run wrote: rows by table and kind."""
+    return reader.query(
+        """
+        SELECT 'explanations' AS what, explainer AS who, state, count(*) AS n, sum(cost_usd) AS cost_usd
+        FROM explanations WHERE run_id = $1 GROUP BY ALL
+        UNION ALL
+        SELECT 'scores', scorer, CASE WHEN value IS NULL THEN 'unscored' ELSE 'scored' END, count(*), NULL
+        FROM scores WHERE run_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL GROUP BY ALL
+        ORDER BY what, who, state
+        """,
+        [run_id, TAU],
+    )
+
+
+def failed_labels(reader: Reader, sample_id: str) -> int:
+    """Features for which an explainer found no label."""
+    sql = "SELECT count(DISTINCT feature) AS n FROM explanations WHERE sample_id = ? AND state = 'failed'"
+    return int(reader.query(sql, [sample_id])["n"][0])
+
+
+def failures(reader: Reader, *, most: int) -> pl.DataFrame:
+    """Explanations and requests that failed, the newest first, with what the model said where it said something."""
+    return reader.query(
+        """
+        SELECT 'label' AS stage, e.explainer AS who, e.explainer_model AS model, s.feature_set, e.feature, e.reason,
+               e.raw AS answer, e.created_at AS happened_at
+        FROM explanations AS e LEFT JOIN samples AS s USING (sample_id) WHERE e.state = 'failed'
+        UNION ALL
+        SELECT purpose, provider, model, NULL, NULL, reason, answer, answered_at FROM llm_requests WHERE state = 'failed'
+        ORDER BY happened_at DESC NULLS LAST, stage, who, feature LIMIT ?
+        """,
+        [most],
+    )
+
+
+def disagreed_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
+    """Features that two scorers see most differently: the widest gap between headline scores of the same explanation.
+
+    Headlines of scorers that ask in trials are other metrics and compare with nothing else.
+    """
+    return reader.query(
+        """
+        WITH heads AS (
+            SELECT explanation_id, feature, scorer, max(value) AS value FROM scores
+            WHERE sample_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL
+              AND value IS NOT NULL
+              AND scorer IN (SELECT scorer FROM scores WHERE sample_id = $1 AND metric = 'balanced_hard')
+            GROUP BY ALL
+        ),
+        gaps AS (
+            SELECT feature, max(value) - min(value) AS gap, arg_max(scorer, value) AS for_it, max(value) AS highest,
+                   arg_min(scorer, value) AS against_it, min(value) AS lowest
+            FROM heads GROUP BY explanation_id, feature HAVING count(*) > 1
+        )
+        SELECT l.*, g.gap, g.for_it, g.highest, g.against_it, g.lowest
+        FROM gaps AS g JOIN labels AS l ON l.sample_id = $1 AND l.feature = g.feature
+        ORDER BY g.gap DESC, g.feature LIMIT $3
+        """,
+        [sample_id, TAU, n],
+    )
+
+
+def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
+    """Compare the newest label and score of each feature with the one before, by the same explainer, model and judge."""
+    labels = reader.query(
+        """
+        WITH told AS (
+            SELECT feature, explainer, text, created_at,
+                   lag(text) OVER (
+                       PARTITION BY feature, explainer, explainer_model, repeat ORDER BY created_at, explanation_id
+                   ) AS before,
+                   row_number() OVER (
+                       PARTITION BY feature, explainer, explainer_model, repeat
+                       ORDER BY created_at DESC, explanation_id DESC
+                   ) AS place
+            FROM explanations WHERE sample_id = ? AND state = 'labeled'
+        )
+        SELECT feature, explainer, before, text AS now, count(*) OVER () AS total FROM told
+        WHERE place = 1 AND before IS NOT NULL AND before <> text ORDER BY created_at DESC, feature LIMIT ?
+        """,
+        [sample_id, most],
+    )
+    scores = reader.query(
+        """
+        WITH told AS (
+            SELECT x.feature, x.explainer, x.scorer, x.value, x.low, x.high, r.started_at,
+                   lag(x.value) OVER w AS value_before, lag(x.low) OVER w AS low_before, lag(x.high) OVER w AS high_before,
+                   row_number() OVER (
+                       PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model
+                       ORDER BY r.started_at DESC NULLS LAST, x.epoch DESC, x.score_id DESC
+                   ) AS place
+            FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+            WHERE x.sample_id = $1 AND x.metric = 'headline' AND abs(x.tau - $2) < 1e-9 AND x.control IS NULL
+              AND x.value IS NOT NULL
+            WINDOW w AS (
+                PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model
+                ORDER BY r.started_at NULLS FIRST, x.epoch, x.score_id
+            )
+        )
+        SELECT *, count(*) OVER () AS total FROM told
+        WHERE place = 1 AND (low > high_before OR high < low_before)
+        ORDER BY abs(value - value_before) DESC, feature LIMIT $3
+        """,
+        [sample_id, TAU, most],
+    )
+    return Changes(_total(labels), tuple(labels.to_dicts()), _total(scores), tuple(scores.to_dicts()))
+
+
+def _total(frame: pl.DataFrame) -> int:
+    return int(frame["total"][0]) if len(frame) else 0

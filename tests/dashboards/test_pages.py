@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from labeling.workspace import Workspace
+from tests.dashboards.build import NASTY, make, publish
+from tests.dashboards.serving import Served, serving
+
+PAGES = (
+    "/",
+    "/scoreboard",
+    "/scoreboard?columns=quantiles&sort=recall_q5",
+    "/features",
+    "/features?q=often&in=label&sort=score&dir=asc",
+    "/feature/0",
+    "/feature/0?split=explain&n=20&width=wide&breaks=1",
+    "/feature/0/judgments",
+    "/embed/feature/0",
+    "/map",
+    "/map?color=score&q=comma",
+    "/map?color=density",
+    "/neighborhood/0",
+    "/runs",
+    "/runs/run1",
+    "/sql",
+    "/sql?q=select+label,+score+from+labels&plot=1",
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    place = Workspace(tmp_path_factory.mktemp("pages") / "workspace")
+    return publish(make(n_features=120), place)
+
+
+@pytest.fixture(scope="module")
+def served(workspace: Workspace) -> Iterator[Served]:
+    with serving(workspace) as server:
+        yield server
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_shows_hostile_text_as_text(served: Served, address: str) -> None:
+    page = served.get(address)
+    assert page.status == 200, page.text
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script>alert" not in page.text
+    assert "{{ 7*7 }}" in page.text or NASTY[:8] not in page.text
+    assert not re.search(r"[\x00-\x08\x1b\u202e]", page.text)
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(served: Served, address: str) -> None:
+    page = served.get(address)
+    tags = re.findall(r"<[a-zA-Z][^>]*>", page.text)
+    assert [tag for tag in tags if re.search(r"""\s(on\w+|style)\s*=|(?:href|src)=["']?(?:https?:)?//""", tag)] == []
+    assert re.findall(r"<script(?![^>]*\ssrc=)[^>]*>", page.text) == []
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert ("frame-ancestors *" in policy) == address.startswith("/embed/")
+    assert page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_every_link_of_every_page_leads_somewhere(served: Served) -> None:
+    waiting, seen, broken = ["/"], set[str](), []
+    while waiting and len(seen) < 250:
+        address = waiting.pop()
+        if (shape := re.sub(r"\d+", "N", address)) in seen:
+            continue
+        seen.add(shape)
+        page = served.get(address)
+        if page.status not in (200, 303):
+            broken.append((address, page.status))
+        elif page.status == 303:
+            waiting.append(page.headers["location"])
+        elif page.headers["content-type"].startswith("text/html"):
+            waiting += page.links()
+    assert broken == []
+    assert len(seen) > 60
+
+
+def test_a_feature_page_shows_contexts_labels_scores_neighbors_and_origin(served: Served) -> None:
+    page = served.get("/feature/1", set="demo").text
+    for heading in ("Where it fires", "How strongly", "What explainers wrote", "Neighbors", "Where this comes from"):
+        assert heading in page
+    assert 'title="activation' in page
+    assert "Silent: one of its tokens" in page
+    assert page.count("<code>headline</code>") == 2  # two scorers
+    assert "fires on 0.10 % of tokens (300 of 300,000)" in page
+    assert 'rel="prev"' in page and 'rel="next"' in page  # noqa: PT018
+
+
+def test_the_embedded_view_has_only_what_was_asked_for(served: Served) -> None:
+    page = served.get("/embed/feature/1", set="demo", show="contexts").text
+    assert 'id="contexts"' in page
+    assert "What explainers wrote" not in page
+    assert "<nav" not in page
+
+
+def test_judged_windows_are_hits_misses_or_without_an_answer(served: Served) -> None:
+    page = served.get("/feature/1/judgments", set="demo", scorer="pattern").text
+    counts = {name: int(n) for name, n in re.findall(r">(all windows|misses|without an answer) \((\d+)\)", page)}
+    assert counts["all windows"] == page.count('class="verdict"')
+    assert counts["without an answer"] == 1
+    assert "window too long" in page
+    only = served.get("/feature/1/judgments", set="demo", scorer="pattern", show="misses").text
+    assert only.count('class="verdict">miss<') == only.count('class="verdict"') == counts["misses"]
+
+
+def list_of(served: Served, **asked: str) -> list[int]:
+    """All features of a list, page after page."""
+    found: list[int] = []
+    page = served.get("/features", set="demo", **asked)
+    while True:
+        found += [int(n) for n in re.findall(r'<td class="num"><a href="/feature/(\d+)', page.text)]
+        more = re.search(r'rel="next"[^>]*href="([^"]+)"', page.text)
+        if more is None:
+            return found
+        page = served.get(more.group(1).replace("&amp;", "&"))
+
+
+@pytest.mark.parametrize("sort", ["score_low", "score", "feature", "firing_rate"])
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_pages_of_a_list_hold_every_feature_once_in_order(
+    served: Served, workspace: Workspace, sort: str, direction: str
+) -> None:
+    found = list_of(served, sort=sort, dir=direction)
+    assert sorted(found) == list(range(120))
+    rows = pl.read_csv(served.get("/features.csv", set="demo", sort=sort, dir=direction).text.encode())
+    assert rows["feature"].to_list() == found
+    values = rows[sort].drop_nulls().to_list()
+    assert values == sorted(values, reverse=direction == "desc")
+    assert rows[sort][: len(values)].null_count() == 0  # missing ones last
+
+
+@pytest.mark.parametrize(
+    ("asked", "sql"),
+    [
+        ({"q": "OFTEN after"}, "contains(lower(label), 'often after')"),
+        ({"q": "the", "in": "label", "status": "ok"}, "contains(lower(label), 'the') AND status = 'ok'"),
+        ({"low": "0.6", "high": "0.8"}, "score_low >= 0.6 AND score_high <= 0.8"),
+        ({"cluster": "2", "explainer": "token_pattern"}, "cluster = 2 AND explainer = 'token_pattern'"),
+        ({"failed": "1"}, "feature IN (SELECT feature FROM explanations WHERE state = 'failed' AND sample_id = 's1')"),
+        ({"q": "'; DROP TABLE labels --"}, "false"),
+        ({"q": "100%_"}, "false"),
+    ],
+)
+def test_filters_keep_what_sql_keeps(served: Served, asked: dict[str, str], sql: str) -> None:
+    statement = f"select feature from labels where feature_set = 'demo' and {sql} order by feature"
+    wanted = pl.read_csv(served.get("/sql.csv", q=statement).text.encode(), schema={"feature": pl.Int64})
+    assert sorted(list_of(served, **asked)) == wanted["feature"].to_list()
+
+
+def test_csv_cells_that_a_spreadsheet_would_run_are_neutralized(served: Served) -> None:
+    rows = list(csv.reader(io.StringIO(served.get("/sql.csv", q="select '=1+1' as a, '@x' as b, -1 as c").text)))
+    assert rows == [["a", "b", "c"], ["'=1+1", "'@x", "-1"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/feature/100000", 404, "has no feature 100000"),
+        ("/feature/-1", 400, "number"),
+        ("/feature/x", 400, "number"),
+        ("/features?low=abc", 400, "low must be a number"),
+        ("/features?sort=label;drop", 400, "sort"),
+        ("/features?after=1", 400, "after must be"),
+        ("/features?set=nowhere", 404, "There is no feature set &#39;nowhere&#39;. Known: demo, demo-random."),
+        ("/map?at=1,2,3", 400, "four numbers"),
+        ("/map?at=5,1,0,1", 400, "ascending"),
+        ("/runs/nobody", 404, "There is no run"),
+        ("/nowhere", 404, "no such page"),
+        ("/static/../app.py", 404, "Nothing here"),
+        ("/static/%2e%2e%2fapp.py", 404, "Nothing here"),
+        ("/static/report.html.j2", 404, "Nothing here"),
+    ],
+)
+def test_a_mistake_in_an_address_is_told_on_a_page(served: Served, address: str, status: int, said: str) -> None:
+    page = served.get(address)
+    assert page.status == status
+    assert said in page.text
+    assert "Traceback" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.0.0.1:80", 200),
+        ("[::1]:8600", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+    ],
+)
+def test_requests_addressed_to_somebody_else_are_refused(served: Served, host: str, status: int) -> None:
+    assert served.get("/runs", host=host).status == status
+
+
+def test_nothing_can_be_changed_over_the_network(served: Served) -> None:
+    assert {served.get("/sql", method=method).status for method in ("POST", "PUT", "DELETE", "PATCH")} == {405}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from snapshot.labels",
+        "create table x as select 1",
+        "attach '/tmp/x.duckdb' as x",
+        "copy (select 1) to '/tmp/featlas-was-here.csv'",
+        "select * from read_text('/etc/passwd')",
+        "select * from read_csv('/etc/passwd')",
+        "install httpfs",
+        "load httpfs",
+        "set memory_limit = '100GB'",
+        "pragma database_list",
+        "select 1; delete from labels",
+    ],
+)
+def test_the_sql_page_only_reads(served: Served, statement: str) -> None:
+    page = served.get("/sql", q=statement)
+    assert page.status == 200
+    assert 'class="notice failed"' in page.text
+    assert 'class="answer"' not in page.text
+    assert not Path("/tmp/featlas-was-here.csv").exists()
+    assert served.get("/sql.csv", q=statement).status == 400
+
+
+def test_the_sql_page_answers_as_table_plot_and_files(served: Served) -> None:
+    statement = "select feature, score from labels where score is not null order by feature"
+    page = served.get("/sql", q=statement, plot="1").text
+    assert "<svg" in page
+    assert '<th class="num">score</th>' in page
+    rows = pl.read_csv(served.get("/sql.csv", q=statement).text.encode())
+    assert len(rows) == page.split('<table class="answer">')[1].count("<tr>") - 1
+    assert served.get("/sql.parquet", q=statement).headers["content-disposition"].endswith("answer.parquet")
+
+
+def test_a_statement_that_takes_too_long_is_stopped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboards.pages.sql.SECONDS", 0.3)
+    page = served.get(
+        "/sql", q="select count(*) from range(1000000000) a, range(1000000) b where a.range % 7 = b.range % 5"
+    )
+    assert "was stopped after 0.3 seconds" in page.text
+
+
+def test_the_page_of_dictionary_columns_names_the_large_tables_too(served: Served) -> None:
+    page = served.get("/sql").text
+    assert all(f"<code>{table}</code>" in page for table in ("labels", "scores", "contexts", "judgments", "windows"))
+
+
+def test_features_are_found_by_number_and_by_words(served: Served) -> None:
+    assert served.get("/jump", set="demo", feature="7").headers["location"] == "/feature/7?set=demo"
+    assert served.get("/jump", set="demo", feature="a b").headers["location"] == "/features?set=demo&q=a+b"
+    assert re.fullmatch(r"/feature/\d+\?set=demo", served.get("/random", set="demo").headers["location"])
