@@ -25,6 +25,8 @@ HEADLINES = {
     "saebench": "accuracy_saebench",
 }
 N_FEATURES = 4
+SHOWN = "(SELECT sample_id, feature, scorer, unnest(shown) AS window_id FROM judgments WHERE trial IS NOT NULL)"
+"""Every window of every trial."""
 CONTROLS = {"shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"}
 
 
@@ -55,7 +57,7 @@ def test_every_scorer_has_its_controls_on_the_scoreboard_with_headline_and_chanc
     mini, _ = asked
     rows = mini.ask(
         "SELECT scorer, coalesce(control, '') AS control, headline_of, mean, chance, low, high FROM scoreboard "
-        "WHERE metric = 'headline' AND judge_model IS NOT NULL"
+        "WHERE metric = 'headline' AND judge_model IS NOT NULL AND tau = 0.01"
     )
     for scorer, metric in HEADLINES.items():
         own = rows.filter(pl.col("scorer") == scorer)
@@ -90,7 +92,7 @@ def test_every_score_leads_to_its_trials_and_every_trial_to_its_request(asked: t
     for name in ("found", "graded", "placed", "shown"):
         assert (rows[name] == rows["n"]).all()
     wrong = mini.ask(
-        "SELECT j.scorer FROM judgments AS j, unnest(j.shown) AS s(window_id) JOIN samples USING (sample_id) "
+        f"SELECT s.scorer FROM {SHOWN} AS s JOIN samples USING (sample_id) "
         "JOIN windows AS w ON w.corpus_id = samples.corpus_id AND w.window_id = s.window_id WHERE w.split <> 'score'"
     )
     assert wrong.is_empty()
@@ -99,11 +101,11 @@ def test_every_score_leads_to_its_trials_and_every_trial_to_its_request(asked: t
 def test_trap_1_of_methods_2_4_no_window_of_a_trial_was_shown_to_an_explainer(asked: tuple[Mini, Ran]) -> None:
     mini, _ = asked
     leaked = mini.ask(
-        "SELECT j.scorer, s.window_id FROM judgments AS j, unnest(j.shown) AS s(window_id) "
+        f"SELECT s.scorer, s.window_id FROM {SHOWN} AS s "
         "JOIN explanations AS e USING (sample_id, feature) WHERE list_contains(e.evidence, s.window_id)"
     )
     shared = mini.ask(
-        "SELECT w.document_id FROM judgments AS j, unnest(j.shown) AS s(window_id) JOIN samples USING (sample_id) "
+        f"SELECT w.document_id FROM {SHOWN} AS s JOIN samples USING (sample_id) "
         "JOIN windows AS w ON w.corpus_id = samples.corpus_id AND w.window_id = s.window_id "
         "JOIN windows AS seen ON seen.corpus_id = w.corpus_id AND seen.document_id = w.document_id "
         "WHERE seen.split = 'explain'"
