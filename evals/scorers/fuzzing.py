@@ -89,7 +89,7 @@ class Fuzzing:
         return refuses(label)
 
     def trials(self, subject: Subject, windows: Windows) -> tuple[Trial, ...]:
-        """Each firing window twice. The variant ends with the quantile of the window whose marks are shown."""
+        """Each firing window twice. The variant ends with the quantile of the window."""
         firing = firing_contexts(subject)
         some = without_repeats(firing.contexts.row, windows.text)
         contexts, weight = firing.contexts.take(some), firing.weight[some]
