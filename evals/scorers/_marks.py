@@ -90,7 +90,7 @@ def disguise(
 
 
 def marks_of(windows: Windows, row: int, activations: FloatArray) -> list[Mark]:
-    """Marks of a firing window; none where one of them stands on no text."""
+    """Marks of a firing window; none where tokens and text don't agree on their number."""
     peak = float(activations.max(initial=0.0))
     strong = [p for p in range(int(windows.n_tokens[row])) if peak > 0 and activations[p] >= MARK_SHARE * peak]
     groups: list[list[int]] = []
@@ -99,10 +99,11 @@ def marks_of(windows: Windows, row: int, activations: FloatArray) -> list[Mark]:
             groups[-1].append(position)
         else:
             groups.append([position])
-    shapes = [_shape_at(windows, row, group[0], len(group)) for group in groups]
-    return [
-        Mark(group[0], len(group), shape) for group, shape in zip(groups, shapes, strict=True) if shape and all(shapes)
-    ]
+    spans = firing_spans(windows, row, activations)
+    if len(spans) != len(groups):  # a token without text stands between two marks: they are read as one
+        return []
+    shapes = [word_shape(windows.text[row], span) for span in spans]
+    return [Mark(group[0], len(group), shape) for group, shape in zip(groups, shapes, strict=True)]
 
 
 def _both_ways(lender: IntArray, borrower: IntArray) -> tuple[IntArray, IntArray]:
