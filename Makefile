@@ -5,9 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := labeling evals flows dashboards tests
+# A file's tests share what they make, so they stay in one process; the longest files come first (tests/conftest.py).
+WORKERS ?= auto
+SPREAD := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format clean
+.PHONY: help demo test test-slow test-all check format clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,10 +19,13 @@ demo: $(READY)  ## Label, score and cluster the features of a real model, offlin
 	$(BIN)/featlas demo
 
 test: $(READY)  ## Run the tests (under 4 minutes)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest $(SPREAD)
 
 test-slow: $(READY)  ## Run the slow tests: killed processes, servers, a browser
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(SPREAD)
+
+test-all: $(READY)  ## Run both
+	$(BIN)/pytest -m 'slow or not slow' $(SPREAD)
 
 check: $(READY)  ## Check format, lint, types and the rules of tests/test_architecture.py
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""One budget a run, shared by all of its stages, and the prices it counts with.
+"""One budget a run, shared by all of its stages, when the run began, and the prices it counts with.
 
 Jobs carry plain values, so the budget is found by the workspace: one run writes to it at a time, and the shards that
 ask language models run in that run's process. A budget opened while one is open on the workspace is the same one, so a
@@ -7,8 +7,10 @@ flow of several stages has one budget.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +19,15 @@ from labeling.config import LLMConfig
 from labeling.llm._budget import Budget
 from labeling.llm._prices import Prices, load_prices
 
-_OPEN: dict[Path, Budget] = {}
+
+@dataclass(frozen=True)
+class _Run:
+    budget: Budget
+    started_at: float
+    """Unix seconds."""
+
+
+_OPEN: dict[Path, _Run] = {}
 
 
 @contextmanager
@@ -25,18 +35,25 @@ def open_budget(root: Path, limits: LLMConfig) -> Iterator[Budget]:
     """The budget of the run on a workspace. Raise FeatlasError when the user's price table can't be read."""
     root = root.absolute()
     if root in _OPEN:
-        yield _OPEN[root]
+        yield _OPEN[root].budget
         return
-    _OPEN[root] = make_budget(limits)
+    _OPEN[root] = _Run(make_budget(limits), time.time())
     try:
-        yield _OPEN[root]
+        yield _OPEN[root].budget
     finally:
         del _OPEN[root]
 
 
 def budget_of(root: Path, limits: LLMConfig) -> Budget:
     """The open budget of a workspace; for a shard that runs on its own, a budget of its own."""
-    return _OPEN.get(root.absolute()) or make_budget(limits)
+    run = _OPEN.get(root.absolute())
+    return make_budget(limits) if run is None else run.budget
+
+
+def started_at(root: Path) -> float:
+    """When the run on a workspace began, in Unix seconds; now, for a shard that runs on its own."""
+    run = _OPEN.get(root.absolute())
+    return time.time() if run is None else run.started_at
 
 
 def make_budget(limits: LLMConfig) -> Budget:

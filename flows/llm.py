@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.batches import batches_of, retry_policy
-from flows.budgets import budget_of, prices
+from flows.budgets import budget_of, prices, started_at
 from flows.usage import Usage, usage
 from labeling import llm
 from labeling.answers import PROBLEMS, TRUNCATED, Check, nothing_wrong, second_question
@@ -93,6 +93,7 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
 
     An answer in which `check` finds a problem is rejected in the ledger and asked for once more. Raise FeatlasError
     when the model cannot be reached at all and BudgetReached at a limit; what was answered until then is kept.
+    Nothing is sent twice in a run: what another shard asks, or has asked without success, has one result for both.
     """
     if not requests:
         return Sent([], [], [], [])
@@ -101,13 +102,12 @@ def send(root: Path, requests: Sequence[LLMRequest], settings: LLMSettings, chec
         model: LedgerModel | BatchModel = (
             batches.model(requests[0].model)
             if batches is not None and settings.mode == "batch"
-            else LedgerModel(_connect(requests[0].model, settings), ledger, budget)
+            else LedgerModel(_connect(requests[0].model, settings), ledger, budget, failed_since=started_at(root))
         )
         asking = _Asking(model, ledger, check)
         first = asking.ask(requests, retry_failed=False)
         seconds = _second_questions(requests, first)
-        # The first question is not sent again: what is asked again on demand is the last one. (Two shards that ask the
-        # same question at the same time are the exception: one may reject the answer before the other looks.)
+        # The first question is not sent again: what is asked again on demand is the last one.
         again = asking.ask(list(seconds.values()), retry_failed=settings.retry_failed)
         return _join(requests, first, seconds, again, asking, table)
 
@@ -121,6 +121,12 @@ def _connect(model: str, settings: LLMSettings) -> LanguageModel:
         retry=retry_policy(settings),
         limits=RateLimits(settings.requests_per_minute, settings.tokens_per_minute),
     )
+
+
+def is_asked_twice_for(failure: CompletionFailure) -> bool:
+    """Whether a stored failure is of the kind that a second question follows."""
+    rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
+    return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 
 
 class _Asking:
@@ -158,7 +164,7 @@ class _Asking:
 
     def _unusable(self, keys: Sequence[str]) -> dict[str, CompletionFailure]:
         failures = self._ledger.failures(keys)
-        return {key: failure for key, failure in failures.items() if _asked_twice_for(failure)}
+        return {key: failure for key, failure in failures.items() if is_asked_twice_for(failure)}
 
     def _checked(self, key: str, request: LLMRequest, result: LLMResult) -> LLMResult:
         if not isinstance(result, Completion):
@@ -168,12 +174,6 @@ class _Asking:
             return result
         self._ledger.reject(key, problem, PROBLEMS[problem])
         return CompletionFailure(problem, False, PROBLEMS[problem], result, result.attempts)
-
-
-def _asked_twice_for(failure: CompletionFailure) -> bool:
-    """Whether a stored failure is of the kind that a second question follows."""
-    rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
-    return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 
 
 def _second_questions(requests: Sequence[LLMRequest], first: Sequence[LLMResult]) -> dict[int, LLMRequest]:

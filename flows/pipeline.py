@@ -49,6 +49,8 @@ class Outcome:
     n_sent_again: int
     n_pending: int = 0
     """Answers that are still in batches; the same command collects them later."""
+    models: tuple[str, ...] = ()
+    """Language models that the stages ask."""
 
 
 def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
@@ -82,13 +84,18 @@ def run_stages(session: Session, stages: Sequence[Stage] = STAGES) -> Outcome:
         session.n_reused,
         session.n_sent_again,
         session.n_pending,
+        tuple(sorted(set(models))),
     )
 
 
 def _run_all(session: Session, stages: Sequence[Stage], times: StageTimes) -> None:
+    from flows.sources import close_sources
     from flows.stages.sample import sample_all
 
-    samples = times.measure("sample", lambda: sample_all(session))
+    try:
+        samples = times.measure("sample", lambda: sample_all(session))
+    finally:
+        close_sources()  # when it failed too: a process that goes on must not read files that are mended from memory
     if "label" in stages:
         from flows.stages.label import label_all
 

@@ -162,6 +162,7 @@ def join_outcomes(outcomes: Iterable[Outcome]) -> Outcome:
             joined.n_reused + outcome.n_reused,
             joined.n_sent_again + outcome.n_sent_again,
             joined.n_pending + outcome.n_pending,
+            tuple(sorted({*joined.models, *outcome.models})),
         )
     return joined
 

@@ -161,7 +161,14 @@ class Summary:
         if self.outcome.n_sent_again:
             again = self.outcome.n_sent_again
             lines.append(f"{again} were under way when an earlier run was killed and were sent again")
-        return [*lines, *(cost.as_text() for cost in self.costs)]
+        return [*lines, *self._costs()]
+
+    def _costs(self) -> list[str]:
+        """One line for each thing that this run's models make; what others have cost, earlier, is in the JSON."""
+        shown = [cost for cost in self.costs if cost.model in self.outcome.models]
+        others = sorted({cost.model for cost in self.costs} - {cost.model for cost in shown})
+        lines = [cost.as_text() for cost in shown]
+        return [*lines, f"What {', '.join(others)} cost in earlier runs: --json"] if others else lines
 
     def _pending(self) -> list[str]:
         if not self.outcome.n_pending:

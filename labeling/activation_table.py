@@ -22,11 +22,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from labeling.errors import FeatlasError, UsageError
 from labeling.evidence import disk_error
+from labeling.types import FloatArray
 
 Kind = Literal["id", "text", "whole", "number"]
 """What a column holds. An `id` is text or a whole number, and compared as text."""
@@ -120,6 +124,15 @@ class TableWriter:
             self._files[form.name].write_table(typed, row_group_size=ROWS_IN_GROUP)
         except OSError as error:
             raise disk_error(file, error) from error
+
+    def write_directions(self, directions: FloatArray) -> None:
+        """Add decoder directions [n_features, d_model]."""
+        file = self._partial / DIRECTIONS
+        try:
+            save_file({"directions": np.ascontiguousarray(directions)}, file)
+            file.chmod(self._partial.stat().st_mode & 0o666)  # the library writes it for its owner only
+        except (OSError, SafetensorError) as error:
+            raise disk_error(file, error if isinstance(error, OSError) else OSError(0, str(error))) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,21 +1,22 @@
 """Sparse activations kept on disk while sampling, so that those around chosen windows can be read back.
 
-One safetensors file a shard of documents, sorted by feature with an offset per feature: the activations of a few
-features are one short read a file. Memory while reading depends on the features asked for.
+One safetensors file a shard of documents, sorted by feature with an offset per feature, 10 bytes an activation: those of
+a few features are one short read a file. Memory while reading depends on the features asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
 
-from labeling.tensor_files import save_tensors
+from labeling.events import SortedEvents
+from labeling.tensor_files import map_tensors, save_tensors
 from labeling.types import FloatArray, IntArray
 
 
@@ -36,67 +37,62 @@ class Codes:
 
 
 @dataclass(frozen=True)
-class WindowMaxima:
-    """Largest activation of every active (feature, window), sorted by feature, then window."""
+class CodePart:
+    """Activations of some features in some documents: by feature, and those of a window side by side, by position."""
 
-    feature: IntArray  # [n]
-    window: IntArray  # [n]
-    value: FloatArray  # [n]
+    place: IntArray  # [n] place of the feature among those asked for, ascending
+    window: npt.NDArray[np.integer]  # [n] ids
+    position: npt.NDArray[np.int16]  # [n] 0-based token position in the window
+    value: FloatArray  # [n] raw activation
 
 
-def save_codes(path: Path, codes: Codes, *, n_features: int) -> None:
-    """Write a shard's codes. Raise FeatlasError when the disk does not take the file."""
-    order = np.lexsort((codes.position, codes.window, codes.feature))
-    offsets = np.searchsorted(codes.feature[order], np.arange(n_features + 1))
+CodeReader = Callable[[IntArray], Iterator[CodePart]]
+"""Takes features (ascending); gives all their activations, every document's in one part."""
+
+
+def save_codes(path: Path, events: SortedEvents, *, n_features: int) -> None:
+    """Write a shard's events as codes. Raise FeatlasError when the disk does not take the file."""
+    counts = torch.bincount(events.feature, minlength=n_features).cpu()
     save_tensors(
         path,
         {
-            "offsets": torch.from_numpy(offsets.astype(np.int64)),
-            "window": torch.from_numpy(codes.window[order]),
-            "position": torch.from_numpy(codes.position[order].astype(np.int16)),
-            "value": torch.from_numpy(codes.value[order]),
+            "offsets": torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            "window": events.window.int().cpu(),
+            "position": events.position.to(torch.int16).cpu(),
+            "value": events.value.cpu(),
         },
     )
 
 
+def code_reader(paths: Sequence[Path]) -> CodeReader:
+    """Reads what `save_codes` wrote, a file at a time."""
+    return partial(_read_parts, paths)
+
+
 def read_codes(paths: Sequence[Path], features: IntArray) -> Codes:
     """Activations of `features` (ascending) from all shards."""
-    nothing = np.zeros(0, np.int64)
-    empty = Codes(nothing, nothing, nothing, np.zeros(0, np.float32))
-    parts = [empty, *(_read_shard(path, features) for path in paths)]
-    feature, window, position = (
-        np.concatenate([getattr(p, n) for p in parts]) for n in ("feature", "window", "position")
+    nothing = CodePart(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int16), np.zeros(0, np.float32))
+    parts = [nothing, *_read_parts(paths, features)]
+    place, window, position, value = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("place", "window", "position", "value")
     )
-    # every shard is in order already, positions too: a stable sort has only to merge them
-    order = np.argsort((feature << 32) | window, kind="stable")
-    value = np.concatenate([part.value for part in parts])
-    return Codes(feature[order], window[order], position[order], value[order])
+    order = np.lexsort((position, window, place))
+    return Codes(features[place[order]], window[order].astype(np.int64), position[order].astype(np.int64), value[order])
 
 
-def _read_shard(path: Path, features: IntArray) -> Codes:
-    """Activations of `features` in one shard; features that stand side by side in the file are read together."""
-    with safe_open(path, framework="np") as file:
-        offsets = file.get_tensor("offsets")
-        begins, ends = offsets[features], offsets[features + 1]
-        new_run = np.flatnonzero(begins[1:] != ends[:-1]) + 1
-        runs = (
-            list(zip(begins[np.append(0, new_run)], ends[np.append(new_run - 1, -1)], strict=True))
-            if len(features)
-            else []
-        )
-        window, position, value = (
-            np.concatenate(
-                [file.get_slice(name)[begin:end] for begin, end in runs if end > begin] or [file.get_slice(name)[:0]]
-            )
-            for name in ("window", "position", "value")
-        )
-    return Codes(np.repeat(features, ends - begins), window, position.astype(np.int64), value)
+def _read_parts(paths: Sequence[Path], features: IntArray) -> Iterator[CodePart]:
+    for path in paths:
+        tensors = map_tensors(path)
+        begins = tensors["offsets"][features]
+        sizes = tensors["offsets"][features + 1] - begins
+        # features that follow each other stand side by side in the file
+        side_by_side = len(features) and int(features[-1]) - int(features[0]) + 1 == len(features)
+        entries = slice(int(begins[0]), int(begins[-1] + sizes[-1])) if side_by_side else ranges(begins, sizes)
+        place = np.repeat(np.arange(len(features)), sizes)
+        yield CodePart(place, *(tensors[name][entries] for name in ("window", "position", "value")))
 
 
-def window_maxima(codes: Codes) -> WindowMaxima:
-    """The strongest activation of each (feature, window)."""
-    new = np.ones(len(codes), dtype=np.bool_)
-    new[1:] = (codes.feature[1:] != codes.feature[:-1]) | (codes.window[1:] != codes.window[:-1])
-    starts = np.flatnonzero(new)
-    value = np.maximum.reduceat(codes.value, starts) if len(starts) else codes.value
-    return WindowMaxima(codes.feature[starts], codes.window[starts], value)
+def ranges(begins: IntArray, sizes: IntArray) -> IntArray:
+    """begins[0], begins[0] + 1, ... for `sizes[0]` numbers, then the same for the next."""
+    before = sizes.cumsum() - sizes
+    return np.repeat(begins - before, sizes) + np.arange(int(sizes.sum()))

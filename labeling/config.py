@@ -87,6 +87,7 @@ class SampleConfig:
     threads: int = _key("CPU cores to use; 0 takes the idle ones, 8 at most", 0, at_least=0)
     panel: int = _key("random windows judged for every feature", 500, at_least=1)
     shard_tokens: int = _key("tokens between two saved states; what a crash can cost", 50_000, at_least=1)
+    cache_activations: bool = _key("also keep all activations as an activation table, in activations/", False)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,23 @@
 """The tables of a sample: contexts, panel, features, feature splits, top tokens, for a range of features at a time.
 
-Brings together the sampler's state, the codes on disk and the windows; every choice itself is in `contexts.py` and
-`hard_negatives.py`. Writes nothing.
+Brings together the sampler's state, the codes on disk and the windows, a block of features after the other; every choice
+itself is in `contexts.py` and `hard_negatives.py`. Writes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 from scipy import sparse
 
-from labeling.codes import Codes, window_maxima
+from labeling.active_windows import ActiveWindows, find_active, firing_sets
+from labeling.bins import HISTOGRAM_BINS, bin_of
+from labeling.codes import CodeReader
+from labeling.context_frames import contexts_frame, panel_activity_frame, token_frame
 from labeling.contexts import (
     QUOTAS,
     STRATUM_CODE,
@@ -22,57 +25,87 @@ from labeling.contexts import (
     Firing,
     Negatives,
     choose_panel,
-    choose_pool,
+    count_strata,
     pick_first,
     pick_negatives,
     stratify_firing,
     stratify_silent,
     top_rows,
 )
-from labeling.evidence import CONTEXTS, PANEL, PANEL_ACTIVITY
+from labeling.evidence import PANEL
 from labeling.feature_table import FeatureTable
 from labeling.hard_negatives import (
     TopTokens,
-    activity,
-    contains_top_token,
+    WindowSets,
     find_top_tokens,
-    neighbor_fires,
+    first_sets,
+    inverse_frequency,
     similarity,
-    token_incidence,
+    token_counts,
     weigh_terms,
+    window_sets,
 )
-from labeling.sampler import HISTOGRAM_BINS, SUM_UNIT, SamplerState, bin_of, mix
-from labeling.types import HARD, QUANTILES, SPLITS, STRATA, IntArray, Split, Windows
+from labeling.sampler import SUM_UNIT, SamplerState, mix
+from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray, Split
+from labeling.window_tokens import Parts, Survey, WindowTokens, add_windows, survey_windows
 
-TOP_TOKENS = 10
-"""Tokens of a feature that are stored."""
 CANDIDATE_TOKENS = 40
 """Tokens of a feature that same-token negatives may be looked for with, the strongest first: a feature that fires
 whenever its strongest tokens occur leaves no silent window with them."""
+CELLS_AT_ONCE = 1 << 20
+"""Pairs of a feature and a pool window that are looked at together: few enough for a processor's cache."""
+HARD_SHARE = {split: -(-quota.hard // len(HARD)) for split, quota in QUOTAS.items()}
+"""Windows of a split that each kind of hard negatives should have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class PoolSplit:
+    """Pool windows of one split, `m` of them."""
+
+    row: IntArray  # [m] rows among the pool's windows, ascending
+    with_token: WindowSets  # one set a token of the vocabulary
+    terms: sparse.csr_matrix  # [m, vocabulary] TF-IDF, float64
+
+
+@dataclass(frozen=True, eq=False)
 class Pool:
     """What all features of a sample share: windows negatives are drawn from, their terms, and the panel."""
 
-    windows: Windows
-    rows: dict[Split, IntArray]  # pool rows of each split, ascending
-    panel: IntArray  # rows of the panel, in panel order
-    by_token: dict[Split, sparse.csc_matrix]  # [pool rows of the split, vocabulary], quick to read by token
-    terms: sparse.csr_matrix  # [n windows, vocabulary] TF-IDF
+    survey: Survey
+    parts: Parts
+    panel: IntArray  # ids of the panel's windows, in panel order
+    weight: FloatArray  # [vocabulary] of each token in TF-IDF; 0 leaves it out
+    terms: sparse.csr_matrix  # [pool windows, vocabulary] TF-IDF
+    splits: Mapping[Split, PoolSplit]
+
+    @property
+    def windows(self) -> WindowTokens:
+        return self.survey.pool
+
+    def including(self, wanted: IntArray) -> tuple[WindowTokens, sparse.csr_matrix]:
+        """The pool's windows and those of the ids `wanted`, with their terms."""
+        windows = add_windows(self.windows, wanted, parts=self.parts, survey=self.survey)
+        if windows is self.windows:
+            return windows, self.terms
+        return windows, weigh_terms(token_counts(windows.tokens, len(self.weight)), self.weight)
 
 
-def prepare_pool(windows: Windows, *, pool_size: int, panel_size: int, seed: int) -> Pool:
-    """Draw the pool and the panel, and index the windows' words once for all features."""
-    rows = choose_pool(windows, size=pool_size, seed=seed)
-    incidence = token_incidence(windows)
-    return Pool(
-        windows=windows,
-        rows={split: rows[windows.split[rows] == split] for split in SPLITS},
-        panel=choose_panel(windows, size=min(panel_size, pool_size), seed=seed),
-        by_token={split: incidence[rows[windows.split[rows] == split]].tocsc() for split in SPLITS},
-        terms=weigh_terms(incidence),
-    )
+def prepare_pool(parts: Parts, *, pool_size: int, panel_size: int, seed: int) -> Pool:
+    """Draw the pool and the panel, and index the pool's words once for all features."""
+    survey = survey_windows(parts, pool_size=pool_size, seed=seed)
+    windows, n_vocabulary = survey.pool, len(survey.vocabulary)
+    counts = token_counts(windows.tokens, n_vocabulary)
+    weight = inverse_frequency(survey.holding, survey.total_windows)
+    terms = weigh_terms(counts, weight)
+    splits: dict[Split, PoolSplit] = {}
+    for s, split in enumerate(SPLITS):
+        row = windows.of_split(s)
+        held = counts[row].tocoo()
+        with_token = window_sets(held.col, held.row, n_sets=n_vocabulary)
+        splits[split] = PoolSplit(row, with_token, terms[row].astype(np.float64))
+    score = windows.window[splits["score"].row]
+    panel = score[choose_panel(score, size=min(panel_size, pool_size), seed=seed)]
+    return Pool(survey, parts, panel, weight, terms, splits)
 
 
 @dataclass(frozen=True)
@@ -84,43 +117,88 @@ class ContextTables:
     feature_tokens: pl.DataFrame
 
 
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some features of a range, with all that is known of them before negatives are looked for."""
+
+    features: IntArray  # [f]
+    firing: Mapping[Split, Firing]
+    top: Mapping[Split, tuple[IntArray, FloatArray]]
+    active: ActiveWindows
+    tokens: TopTokens
+    windows: WindowTokens
+    terms: sparse.csr_matrix  # of `windows`
+
+
 def build_tables(
     state: SamplerState,
     table: FeatureTable,
     *,
     pool: Pool,
-    codes: Codes,
+    codes: CodeReader,
     features: IntArray,
     neighbors: IntArray,
+    fires: Sequence[WindowSets],
     sample_id: str,
     seed: int,
+    cells_at_once: int = CELLS_AT_ONCE,
 ) -> ContextTables:
-    """Choose and describe the contexts of `features` (ascending).
+    """Choose and describe the contexts of `features` (ascending), of which `neighbors` [f, k] are near (-1 for none).
 
-    `codes` holds all activations of `features` and of their `neighbors` ([f, k] feature ids, -1 for none).
+    `codes` reads activations of all features; `fires` is what `firing_windows` says of them.
     """
-    windows = pool.windows
+    contexts, panels, tokens = [], [], []
+    for block in blocks(state, table, pool=pool, codes=codes, features=features, cells_at_once=cells_at_once):
+        near = neighbors[np.searchsorted(features, block.features)]
+        mined = mine_negatives(block, near, table=table, pool=pool, fires=fires)
+        chosen: list[ChosenContexts] = []
+        for split in SPLITS:
+            chosen.append(_active_contexts(table, block, split))
+            chosen.append(_silent_contexts(mined[split], pool, block, split, seed))
+        contexts.append(contexts_frame(chosen, block.features, block.windows, block.active, sample_id))
+        panels.append(_panel_activity(table, pool, block, mined["score"], sample_id))
+        tokens.append(token_frame(block.tokens, pool.survey.vocabulary, block.features, sample_id))
+    return ContextTables(pl.concat(contexts), pl.concat(panels), pl.concat(tokens))
+
+
+def blocks(
+    state: SamplerState,
+    table: FeatureTable,
+    *,
+    pool: Pool,
+    codes: CodeReader,
+    features: IntArray,
+    cells_at_once: int = CELLS_AT_ONCE,
+) -> Iterator[Block]:
+    """A range of features, as many at a time as memory and caches should see together."""
     firing = {split: stratify_firing(state, table, split=split, features=features) for split in SPLITS}
-    shown = _evidence_codes(state, firing["explain"], codes, features)
-    tokens = find_top_tokens(shown, windows, features=features, n=CANDIDATE_TOKENS)
-    chosen: list[ChosenContexts] = []
-    panel = PANEL_ACTIVITY.schema.to_frame()
-    for split in SPLITS:
-        silent = _silent_strata(table, pool, codes, firing[split], tokens, features, neighbors, split)
-        chosen.append(_active_contexts(state, table, firing[split], windows, features, split))
-        chosen.append(_silent_contexts(silent, pool, features, split, seed))
-        if split == "score":
-            panel = _panel_activity(table, pool, firing[split], silent, codes, features, sample_id)
-    return ContextTables(
-        contexts=_contexts_frame(chosen, windows, codes, sample_id),
-        panel_activity=panel,
-        feature_tokens=_token_frame(tokens, windows, features, sample_id),
+    top = {split: top_rows(state, split=split, features=features) for split in SPLITS}
+    ids = np.unique(np.concatenate([a.ravel() for s in SPLITS for a in (firing[s].window, top[s][0])]))
+    windows, terms = pool.including(ids[ids >= 0])
+    step = max(1, cells_at_once // max(1, len(pool.windows)))
+    for first in range(0, len(features), step):
+        some = slice(first, first + step)
+        active = find_active(codes, features[some], windows.window)
+        firing_here = {split: firing[split].take(some) for split in SPLITS}
+        top_here = {split: (top[split][0][some], top[split][1][some]) for split in SPLITS}
+        tokens = _top_tokens(active, windows, firing_here["explain"], top_here["explain"][0])
+        yield Block(features[some], firing_here, top_here, active, tokens, windows, terms)
+
+
+def firing_windows(codes: CodeReader, table: FeatureTable, pool: Pool) -> list[WindowSets]:
+    """Pool windows in which each feature of the dictionary fires, by split: what neighbors are looked up in."""
+    windows = pool.windows
+    column = np.zeros(len(windows), np.int32)
+    for part in pool.splits.values():
+        column[part.row] = np.arange(len(part.row))
+    return firing_sets(
+        codes, table.tau, window=windows.window, split=windows.split, column=column, n_splits=len(SPLITS)
     )
 
 
 def panel_table(pool: Pool, sample_id: str) -> pl.DataFrame:
     """The shared random panel."""
-    columns = {"sample_id": sample_id, "rank": np.arange(len(pool.panel)), "window_id": pool.windows.window[pool.panel]}
+    columns = {"sample_id": sample_id, "rank": np.arange(len(pool.panel)), "window_id": pool.panel}
     return pl.DataFrame(columns, schema=PANEL.schema)
 
 
@@ -129,7 +207,7 @@ def feature_tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `features` and `feature_splits` of the whole sample."""
     ids = np.arange(state.n_features)
-    firing = table.firing_tokens.sum(0)
+    firing, sums, maximum = table.firing_tokens.sum(0), state.sums(), state.maximum()
     features = pl.DataFrame(
         {
             "sample_id": sample_id,
@@ -154,11 +232,11 @@ def feature_tables(
                 "firing_windows25": table.firing_windows25[s],
                 "grey_windows": table.active_windows[s] - table.firing_windows[s],
                 "silent_windows": table.silent_windows[s],
-                "sum": state.total[s].double().numpy() * SUM_UNIT,
-                "max": state.maximum[s].numpy(),
-                "token_histogram": state.token_histogram[s].numpy(),
-                "window_histogram": state.window_histogram[s].numpy(),
-                "histogram_start": state.histogram_top.numpy() - HISTOGRAM_BINS + 1,
+                "sum": sums[s].double().numpy() * SUM_UNIT,
+                "max": maximum[s].numpy(),
+                "token_histogram": state.token_histogram(s, ids).astype(np.int32),
+                "window_histogram": state.window_histogram(s, ids).astype(np.int32),
+                "histogram_start": state.histogram_top.numpy().astype(np.int64) - HISTOGRAM_BINS + 1,
             }
         ).with_columns(pl.col("token_histogram", "window_histogram").arr.to_list())
         for s, split in enumerate(SPLITS)
@@ -166,56 +244,44 @@ def feature_tables(
     return features, pl.concat(splits)
 
 
-def _evidence_codes(state: SamplerState, firing: Firing, codes: Codes, features: IntArray) -> Codes:
-    """Activations in the windows of `explain` that stand for a feature: the only ones its top tokens may come from."""
-    top, _ = top_rows(state, split="explain", features=features)
+def _top_tokens(active: ActiveWindows, windows: WindowTokens, firing: Firing, top: IntArray) -> TopTokens:
+    """Top tokens from the windows of `explain` that stand for a feature: the only ones they may come from."""
     window = np.concatenate([top, firing.window], 1)
-    feature = np.broadcast_to(features[:, None], window.shape)
-    return codes.take(_among(codes, feature[window >= 0], window[window >= 0]))
-
-
-def _among(codes: Codes, features: IntArray, windows: IntArray) -> npt.NDArray[np.bool_]:
-    """Which activations belong to one of the pairs (features, windows). Codes are in order, so each pair is a slice."""
-    have, wanted = _pair(codes.feature, codes.window), np.unique(_pair(features, windows))
-    change = np.zeros(len(have) + 1, dtype=np.int64)
-    np.add.at(change, np.searchsorted(have, wanted, side="left"), 1)
-    np.add.at(change, np.searchsorted(have, wanted, side="right"), -1)
-    return np.asarray(change[:-1].cumsum() > 0)
-
-
-def _pair(feature: IntArray, window: IntArray) -> IntArray:
-    return np.asarray((feature.astype(np.int64) << 32) | window)
-
-
-def _silent_strata(
-    table: FeatureTable,
-    pool: Pool,
-    codes: Codes,
-    firing: Firing,
-    tokens: TopTokens,
-    features: IntArray,
-    neighbors: IntArray,
-    split: Split,
-) -> Negatives:
-    rows = pool.rows[split]
-    window = pool.windows.window[rows]
-    maxima = window_maxima(codes)
-    active = activity(maxima, features=features, window=window) > 0
-    third = -(-QUOTAS[split].hard // len(HARD))
-    has_token = contains_top_token(pool.by_token[split], tokens.token, silent=~active, wanted=third)
-    near = np.unique(neighbors[neighbors >= 0])
-    fires = activity(maxima, features=near, window=window) > table.tau[near, None]
-    place = np.where(neighbors >= 0, np.searchsorted(near, neighbors), -1)
-    return stratify_silent(
-        active,
-        has_top_token=has_token,
-        neighbor_fires=neighbor_fires(fires, place, silent=~active & ~has_token, wanted=third),
-        similarity=similarity(pool.terms, _firing_incidence(firing, pool.windows), rows),
-        silent=table.silent_windows[SPLITS.index(split), features],
+    place, column = np.nonzero(window >= 0)
+    row = windows.rows_of(window[place, column])
+    cell = np.unique(place * len(windows) + row)
+    place, row = np.divmod(cell, max(1, len(windows)))
+    sizes, entries = active.entries_of(active.pair[place, row])
+    token = windows.tokens[np.repeat(row, sizes), active.position[entries]].astype(np.int64)
+    return find_top_tokens(
+        np.repeat(place, sizes), token, active.value[entries], n_features=len(window), n=CANDIDATE_TOKENS
     )
 
 
-def _firing_incidence(firing: Firing, windows: Windows) -> sparse.csr_matrix:
+def mine_negatives(
+    block: Block, neighbors: IntArray, *, table: FeatureTable, pool: Pool, fires: Sequence[WindowSets]
+) -> dict[Split, Negatives]:
+    """Divide each split's silent windows of the pool into random ones and hard ones.
+
+    `neighbors` [f, k] of the block's features, `fires` as from `firing_windows`.
+    """
+    pair = block.active.pair.take(block.windows.rows_of(pool.windows.window), axis=1)
+    mined: dict[Split, Negatives] = {}
+    for s, split in enumerate(SPLITS):
+        part, wanted = pool.splits[split], HARD_SHARE[split]
+        active = pair.take(part.row, axis=1) >= 0
+        has_token = first_sets(part.with_token, block.tokens.token, silent=~active, wanted=wanted)
+        mined[split] = stratify_silent(
+            active,
+            has_top_token=has_token,
+            neighbor_fires=first_sets(fires[s], neighbors, silent=~active & ~has_token, wanted=wanted),
+            similarity=similarity(part.terms, _firing_incidence(block.firing[split], block.windows), block.terms),
+            silent=table.silent_windows[s, block.features],
+        )
+    return mined
+
+
+def _firing_incidence(firing: Firing, windows: WindowTokens) -> sparse.csr_matrix:
     """1 where a window of the reservoir stands for a feature and fires: [f, n windows]."""
     feature, place = np.nonzero(np.isin(firing.stratum, [STRATUM_CODE[q] for q in QUANTILES]))
     row = windows.rows_of(firing.window[feature, place])
@@ -223,138 +289,69 @@ def _firing_incidence(firing: Firing, windows: Windows) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, (feature, row)), shape=(len(firing.window), len(windows)))
 
 
-def _active_contexts(
-    state: SamplerState, table: FeatureTable, firing: Firing, windows: Windows, features: IntArray, split: Split
-) -> ChosenContexts:
+def _active_contexts(table: FeatureTable, block: Block, split: Split) -> ChosenContexts:
     """Top windows, quantiles and grey ones."""
-    quota = QUOTAS[split]
+    quota, firing, features = QUOTAS[split], block.firing[split], block.features
     limits = np.zeros(len(STRATA), dtype=np.int64)
     limits[[STRATUM_CODE[q] for q in QUANTILES]] = quota.quantile
     limits[STRATUM_CODE["grey"]] = quota.grey
-    window, value = top_rows(state, split=split, features=features)
+    window, value = block.top[split]
     strongest = np.where((window >= 0) & (value > table.tau[features, None]), STRATUM_CODE["top"], -1)
     strongest[:, quota.top :] = -1
     stratum = np.concatenate([strongest, np.where(pick_first(firing.stratum, limits), firing.stratum, -1)], 1)
     window = np.concatenate([window, firing.window], 1)
     value = np.concatenate([value, firing.value], 1)
-    feature, place = np.nonzero(stratum >= 0)
-    code = stratum[feature, place]
-    sampled = np.stack([(stratum == c).sum(1) for c in range(len(STRATA))], 1)
+    place, column = np.nonzero(stratum >= 0)
+    code = stratum[place, column]
     return ChosenContexts(
-        feature=features[feature],
-        split=np.full(len(feature), SPLITS.index(split)),
+        place=place,
+        split=np.full(len(place), SPLITS.index(split)),
         stratum=code,
-        row=windows.rows_of(window[feature, place]),
-        population=firing.population[feature, code],
-        sampled=sampled[feature, code],
-        max_activation=value[feature, place],
+        row=block.windows.rows_of(window[place, column]),
+        population=firing.population[place, code],
+        sampled=count_strata(stratum, range(len(STRATA)))[place, code],
+        max_activation=value[place, column],
     )
 
 
-def _silent_contexts(negatives: Negatives, pool: Pool, features: IntArray, split: Split, seed: int) -> ChosenContexts:
-    quota, rows = QUOTAS[split], pool.rows[split]
-    ids = torch.from_numpy(pool.windows.window[rows])
-    order = mix(torch.from_numpy(features)[:, None], ids[None, :], seed + 1).numpy()
-    mask = pick_negatives(negatives, order, hard=quota.hard, random=quota.random)
-    feature, column = np.nonzero(mask)
-    code = negatives.stratum[feature, column].astype(np.int64)
-    sampled = np.stack([(mask & (negatives.stratum == c)).sum(1) for c in range(len(STRATA))], 1)
+def _silent_contexts(negatives: Negatives, pool: Pool, block: Block, split: Split, seed: int) -> ChosenContexts:
+    quota, window = QUOTAS[split], pool.windows.window[pool.splits[split].row]
+    order = mix(torch.from_numpy(block.features)[:, None], torch.from_numpy(window)[None, :], seed + 1)
+    place, column = pick_negatives(negatives, order.int().numpy(), hard=quota.hard, random=quota.random)
+    code = negatives.stratum[place, column].astype(np.int64)
+    cell = place * len(STRATA) + code
+    sampled = np.bincount(cell, minlength=len(block.features) * len(STRATA))
     return ChosenContexts(
-        feature=features[feature],
-        split=np.full(len(feature), SPLITS.index(split)),
+        place=place,
+        split=np.full(len(place), SPLITS.index(split)),
         stratum=code,
-        row=rows[column],
-        population=negatives.population[feature, code],
-        sampled=sampled[feature, code],
-        max_activation=np.zeros(len(feature), dtype=np.float32),
+        row=block.windows.rows_of(window[column]),
+        population=negatives.population[place, code],
+        sampled=sampled[cell],
+        max_activation=np.zeros(len(place), dtype=np.float32),
     )
 
 
 def _panel_activity(
-    table: FeatureTable,
-    pool: Pool,
-    firing: Firing,
-    negatives: Negatives,
-    codes: Codes,
-    features: IntArray,
-    sample_id: str,
+    table: FeatureTable, pool: Pool, block: Block, negatives: Negatives, sample_id: str
 ) -> pl.DataFrame:
     """The stratum of every panel window that is not plain `random` for a feature."""
-    column = np.searchsorted(pool.rows["score"], np.sort(pool.panel))
-    window = pool.windows.window[pool.rows["score"][column]]
-    active = activity(window_maxima(codes), features=features, window=window)
-    place = bin_of(torch.from_numpy(active)).numpy()
-    quantile = STRATUM_CODE["q1"] + (place[:, :, None] >= firing.quantile_bins[:, None, :]).sum(-1)
-    quantile = np.where(active > table.tau[features, None], quantile, STRATUM_CODE["grey"])
-    stratum = np.where(active > 0, quantile, negatives.stratum[:, column])
+    firing, window = block.firing["score"], np.sort(pool.panel)
+    column = np.searchsorted(pool.windows.window[pool.splits["score"].row], window)
+    pair = block.active.pair.take(block.windows.rows_of(window), axis=1)
+    active = np.append(block.active.maximum, np.float32(0))[pair]  # -1, which is silent, takes the last
+    bins = bin_of(torch.from_numpy(active)).numpy()
+    quantile = STRATUM_CODE["q1"] + (bins[:, :, None] >= firing.quantile_bins[:, None, :]).sum(-1)
+    quantile = np.where(active > table.tau[block.features, None], quantile, STRATUM_CODE["grey"])
+    stratum = np.where(active > 0, quantile, negatives.stratum.take(column, axis=1))
     population = np.maximum(firing.population, negatives.population)
-    feature, place = np.nonzero(stratum != STRATUM_CODE["random"])
-    code = stratum[feature, place]
-    return pl.DataFrame(
-        {
-            "sample_id": [sample_id] * len(feature),
-            "feature": features[feature],
-            "window_id": window[place],
-            "stratum": np.array(STRATA)[code],
-            "population": population[feature, code],
-            "max_activation": active[feature, place],
-        },
-        schema=PANEL_ACTIVITY.schema,
-    )
-
-
-def _contexts_frame(chosen: list[ChosenContexts], windows: Windows, codes: Codes, sample_id: str) -> pl.DataFrame:
-    """All contexts with the activations in them, as sparse positions and values."""
-    row = np.concatenate([c.row for c in chosen])
-    frame = pl.DataFrame(
-        {
-            "feature": np.concatenate([c.feature for c in chosen]).astype(np.int32),
-            "split": np.array(SPLITS)[np.concatenate([c.split for c in chosen])],
-            "stratum": np.array(STRATA)[np.concatenate([c.stratum for c in chosen])],
-            "window_id": windows.window[row],
-            "document_id": windows.document_id[row],
-            "population": np.concatenate([c.population for c in chosen]),
-            "sampled": np.concatenate([c.sampled for c in chosen]),
-            "max_activation": np.concatenate([c.max_activation for c in chosen]),
-        }
-    )
-    active = frame.filter(pl.col("max_activation") > 0)
-    wanted = codes.take(_among(codes, active["feature"].to_numpy(), active["window_id"].to_numpy()))
-    sparse_values = (
-        pl.DataFrame(
-            {
-                "feature": wanted.feature.astype(np.int32),
-                "window_id": wanted.window,
-                "positions": wanted.position.astype(np.int16),
-                "activations": wanted.value,
-            }
-        )
-        .group_by("feature", "window_id", maintain_order=True)
-        .agg("positions", "activations")
-    )
-    empty = [pl.lit([], dtype=pl.List(t)) for t in (pl.Int16, pl.Float32)]
-    return (
-        frame.join(sparse_values, on=["feature", "window_id"], how="left")
-        .with_columns(
-            pl.lit(sample_id).alias("sample_id"),
-            pl.col("sampled").cast(pl.Int32),
-            pl.coalesce("positions", empty[0]).alias("positions"),
-            pl.coalesce("activations", empty[1]).alias("activations"),
-        )
-        .select(CONTEXTS.schema.names())
-        .sort(CONTEXTS.sorted_by)
-    )
-
-
-def _token_frame(tokens: TopTokens, windows: Windows, features: IntArray, sample_id: str) -> pl.DataFrame:
-    feature, rank = np.nonzero(tokens.token[:, :TOP_TOKENS] >= 0)
-    return pl.DataFrame(
-        {
-            "sample_id": [sample_id] * len(feature),
-            "feature": features[feature],
-            "rank": rank,
-            "token": [windows.vocabulary[i] for i in tokens.token[feature, rank]],
-            "mean_activation": tokens.mean_activation[feature, rank],
-            "occurrences": tokens.occurrences[feature, rank],
-        }
+    place, rank = np.nonzero(stratum != STRATUM_CODE["random"])
+    code = stratum[place, rank]
+    return panel_activity_frame(
+        sample_id,
+        feature=block.features[place],
+        window=window[rank],
+        stratum=code,
+        population=population[place, code],
+        max_activation=active[place, rank],
     )

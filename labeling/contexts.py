@@ -10,15 +10,18 @@ Pure: arrays in, arrays out. It knows nothing of files, models or tables.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from labeling.bins import bin_of
 from labeling.feature_table import FeatureTable
-from labeling.sampler import SamplerState, bin_of, mix, values_of_top, windows_of
-from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray, Split, Stratum, Windows
+from labeling.sampler import SamplerState, mix
+from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray, Split, Stratum
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -27,6 +30,9 @@ SIMILAR_WINDOWS = 200
 SIMILAR_SHARE = 0.25
 """... and at most this share of those in no harder stratum, so that a small split keeps `random` windows."""
 STRATUM_CODE: dict[Stratum, int] = {stratum: code for code, stratum in enumerate(STRATA)}
+LAST_RANK = (1 << 31) - 1
+"""The highest random rank of a window."""
+SILENT_CODES = tuple(STRATUM_CODE[name] for name in (*HARD, "random"))
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,18 @@ QUOTAS: dict[Split, Quota] = {
 }
 
 
-def choose_pool(windows: Windows, *, size: int, seed: int) -> IntArray:
-    """Rows of the windows that negatives are drawn from: up to `size` of each split, uniform, ascending."""
-    order = _by_hash(windows.window, seed)
-    rows = [order[windows.split[order] == split][:size] for split in SPLITS]
-    return np.sort(np.concatenate(rows))
+def choose_pool(window: IntArray, split: npt.NDArray[np.int8], *, size: int, seed: int) -> IntArray:
+    """Places of the windows that negatives are drawn from: up to `size` of each split, uniform, ascending.
+
+    `window` [n] ids, `split` [n] indices into SPLITS. The pool of a pool and of further windows is that of all of them.
+    """
+    order = _by_hash(window, seed)
+    return np.sort(np.concatenate([order[split[order] == s][:size] for s in range(len(SPLITS))]))
 
 
-def choose_panel(windows: Windows, *, size: int, seed: int) -> IntArray:
-    """Rows of the shared random panel: uniform over the `score` split, part of the pool, in random order."""
-    order = _by_hash(windows.window, seed)
-    return np.asarray(order[windows.split[order] == "score"][:size])
+def choose_panel(window: IntArray, *, size: int, seed: int) -> IntArray:
+    """Places of the shared random panel among the pool's windows of the `score` split: uniform, in random order."""
+    return _by_hash(window, seed)[:size]
 
 
 def _by_hash(window: IntArray, seed: int) -> IntArray:
@@ -67,12 +74,12 @@ def _by_hash(window: IntArray, seed: int) -> IntArray:
 
 @dataclass(frozen=True)
 class ChosenContexts:
-    """Contexts of some features, one a row (`n` rows). `row` counts in the Windows they were chosen from."""
+    """Contexts of some features, one a row (`n` rows)."""
 
-    feature: IntArray  # [n]
+    place: IntArray  # [n] place of the feature among those asked for
     split: IntArray  # [n] index into SPLITS
     stratum: IntArray  # [n] index into STRATA
-    row: IntArray  # [n]
+    row: IntArray  # [n] among the windows they were chosen from
     population: IntArray  # [n]
     sampled: IntArray  # [n]
     max_activation: FloatArray  # [n] raw; 0 for silent windows
@@ -88,6 +95,12 @@ class Firing:
     population: IntArray  # [f, len(STRATA)] exact sizes of q1..q5, grey and top; 0 elsewhere
     quantile_bins: IntArray  # [f, 4] first bin of q2..q5
 
+    def take(self, some: slice) -> Firing:
+        """Some of the features."""
+        return Firing(
+            self.stratum[some], self.window[some], self.value[some], self.population[some], self.quantile_bins[some]
+        )
+
 
 def stratify_firing(state: SamplerState, table: FeatureTable, *, split: Split, features: IntArray) -> Firing:
     """Sort reservoir windows into quantiles of activation.
@@ -96,17 +109,14 @@ def stratify_firing(state: SamplerState, table: FeatureTable, *, split: Split, f
     firing windows, as closely as eight bins an octave allow.
     """
     s, n = SPLITS.index(split), len(features)
-    which = torch.from_numpy(features)
-    histogram = state.window_histogram[s, which].long().numpy()  # [f, bins]
-    first_bin = state.histogram_top[which].numpy() - histogram.shape[1] + 1
+    histogram = state.window_histogram(s, features)  # [f, bins]
+    first_bin = state.histogram_top.numpy().astype(np.int64)[features] - histogram.shape[1] + 1
     bins = first_bin[:, None] + np.arange(histogram.shape[1])
     firing = np.where(bins >= table.tau_bin[features, None], histogram, 0)
     quantile_bins = _quantile_bins(firing, first_bin)
 
-    row = s * state.n_features + which
-    window = windows_of(state.reservoir[row]).numpy()
-    value = state.reservoir_value[row].numpy()
-    place = bin_of(state.reservoir_value[row]).numpy()
+    window, value = state.drawn_windows(s, features)
+    place = bin_of(torch.from_numpy(value)).numpy()
     stratum = STRATUM_CODE["q1"] + (place[:, :, None] >= quantile_bins[:, None, :]).sum(-1)
     stratum = np.where(place < table.tau_bin[features, None], STRATUM_CODE["grey"], stratum)
 
@@ -158,13 +168,21 @@ def stratify_silent(
     stratum[has_top_token] = STRATUM_CODE["hard_token"]
     stratum[active] = -1
     left = stratum == STRATUM_CODE["random"]
-    most = np.minimum(SIMILAR_WINDOWS, np.ceil(SIMILAR_SHARE * left.sum(1))).astype(np.int64)
+    most = np.minimum(SIMILAR_WINDOWS, np.ceil(SIMILAR_SHARE * np.count_nonzero(left, axis=1))).astype(np.int64)
     stratum[_largest(np.where(left, similarity, 0), most)] = STRATUM_CODE["hard_text"]
-    counted = np.stack([(stratum == code).sum(1) for code in range(len(STRATA))], 1)
+    counted = count_strata(stratum, SILENT_CODES)
     total = np.maximum(counted.sum(1), 1)
     population = np.round(counted * (silent / total)[:, None]).astype(np.int64)
     population[:, STRATUM_CODE["random"]] += silent - population.sum(1)
     return Negatives(stratum, np.where(counted > 0, np.maximum(population, counted), 0))
+
+
+def count_strata(stratum: npt.NDArray[Any], codes: Sequence[int]) -> IntArray:
+    """How often each of `codes` stands in each row of [f, m]: [f, len(STRATA)], 0 for other codes."""
+    counted = np.zeros((len(stratum), len(STRATA)), dtype=np.int64)
+    for code in codes:
+        counted[:, code] = np.count_nonzero(stratum == code, axis=1)
+    return counted
 
 
 def _largest(values: FloatArray, n: IntArray) -> BoolArray:
@@ -175,29 +193,54 @@ def _largest(values: FloatArray, n: IntArray) -> BoolArray:
     largest = -np.sort(-np.partition(values, -width, axis=1)[:, -width:], axis=1)
     last = np.take_along_axis(largest, np.clip(n - 1, 0, width - 1)[:, None], axis=1)
     above, ties = values > last, values == last
-    room = n[:, None] - above.sum(1, keepdims=True)
-    return np.asarray((above | (ties & (ties.cumsum(1) <= room))) & (values > 0) & (n[:, None] > 0))
+    room = n[:, None] - np.count_nonzero(above, axis=1)[:, None]
+    crowded = np.flatnonzero(np.count_nonzero(ties, axis=1) > room[:, 0])
+    ties[crowded] &= ties[crowded].cumsum(1) <= room[crowded]
+    return np.asarray((above | ties) & (values > 0) & (n[:, None] > 0))
 
 
-def pick_negatives(negatives: Negatives, order: npt.NDArray[np.int64], *, hard: int, random: int) -> BoolArray:
+def pick_negatives(
+    negatives: Negatives, order: npt.NDArray[np.int32], *, hard: int, random: int
+) -> tuple[IntArray, IntArray]:
     """Choose silent windows: a third of `hard` from each hard stratum, shortfalls filled from the others.
 
-    `order` [f, m]: a random rank per window; the lowest ranks are taken. Returns a mask [f, m].
+    `order` [f, m]: a random rank of 31 bits per window; of each stratum the lowest ranks are taken, equal ones from the
+    left. Returns places (feature, window), in order.
     """
     codes = [STRATUM_CODE[name] for name in HARD]
-    available = np.stack([(negatives.stratum == code).sum(1) for code in codes], 1)
+    counted = count_strata(negatives.stratum, SILENT_CODES)
     limits = np.zeros((len(order), len(STRATA)), dtype=np.int64)
-    limits[:, codes] = share_out(available, hard)
-    limits[:, STRATUM_CODE["random"]] = random
-    by_rank = np.argsort(order, axis=1, kind="stable")
-    ranked = np.take_along_axis(negatives.stratum, by_rank, axis=1)
-    picked = np.zeros(order.shape, dtype=np.bool_)
-    for code in (*codes, STRATUM_CODE["random"]):
-        here = ranked == code
-        picked |= here & (here.cumsum(1) <= limits[:, code, None])
-    mask = np.zeros_like(picked)
-    np.put_along_axis(mask, by_rank, picked, axis=1)
-    return mask
+    limits[:, codes] = share_out(counted[:, codes], hard)
+    limits[:, STRATUM_CODE["random"]] = np.minimum(counted[:, STRATUM_CODE["random"]], random)
+    feature, column, code = _low_ranks(negatives.stratum, order, limits, counted)
+    by_rank = np.lexsort((order[feature, column], code, feature))  # stable: equal ranks from the left
+    feature, column, code = feature[by_rank], column[by_rank], code[by_rank]
+    cell = feature * len(STRATA) + code
+    picked = np.arange(len(cell)) - np.searchsorted(cell, cell) < limits[feature, code]
+    chosen = np.sort(feature[picked] * order.shape[1] + column[picked])
+    return np.divmod(chosen, order.shape[1])
+
+
+def _low_ranks(
+    stratum: npt.NDArray[np.int8], order: npt.NDArray[np.int32], limits: IntArray, counted: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Places (feature, window) and stratum of all windows whose rank may be among the `limits` lowest of its stratum.
+
+    Ranks are uniform, so nearly always the lowest lie below a small multiple of the share that is wanted; where they
+    don't, the whole stratum is taken.
+    """
+    share = (limits + 6 * np.sqrt(limits) + 6) / np.maximum(counted, 1)
+    highest = np.where(limits > 0, np.minimum(share, 1.0) * LAST_RANK, -1).astype(np.int32)
+    while True:
+        low = np.zeros(stratum.shape, dtype=np.bool_)
+        for code in SILENT_CODES:
+            low |= (stratum == code) & (order <= highest[:, code, None])
+        feature, column = np.nonzero(low)
+        code_of = stratum[feature, column].astype(np.int64)
+        found = np.bincount(feature * len(STRATA) + code_of, minlength=limits.size).reshape(limits.shape)
+        if (found >= limits).all():
+            return feature, column, code_of
+        highest[found < limits] = LAST_RANK
 
 
 def share_out(available: IntArray, total: int) -> IntArray:
@@ -214,5 +257,4 @@ def share_out(available: IntArray, total: int) -> IntArray:
 
 def top_rows(state: SamplerState, *, split: Split, features: IntArray) -> tuple[IntArray, FloatArray]:
     """Strongest windows of each feature, [f, K]: ids (-1 where empty) and largest activations."""
-    keys = state.top[SPLITS.index(split) * state.n_features + torch.from_numpy(features)]
-    return windows_of(keys).numpy(), values_of_top(keys).numpy()
+    return state.top_windows(SPLITS.index(split), features)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from labeling.sampler import SamplerState, counts_from, edge_at_or_below
+from labeling.bins import LOWEST_BIN, edge_at_or_below
+from labeling.sampler import SamplerState
 from labeling.types import SPLITS, STRICT_TAU_SHARE, TAU_SHARE, FeatureStatus, FloatArray, IntArray
 
 DENSE_SHARE = 0.04
@@ -40,12 +42,11 @@ def describe_features(
     `n_windows` [S]: windows read in each split. tau is the largest bin edge at or below `tau_share` of the maximum,
     so that counts above it are exact although the maximum is known only at the end.
     """
-    maximum = state.maximum.amax(0)
+    maximum = state.maximum().amax(0)
     tau, tau_bin = edge_at_or_below(maximum * tau_share)
     tau25, tau25_bin = edge_at_or_below(maximum * STRICT_TAU_SHARE)
-    firing_tokens = counts_from(state.token_histogram, state.histogram_top, tau_bin).numpy()
-    firing_windows = counts_from(state.window_histogram, state.histogram_top, tau_bin).numpy()
-    active = state.window_histogram.long().sum(-1).numpy()
+    firing_tokens, firing_windows = state.tokens_above(tau_bin), state.windows_above(tau_bin)
+    active = state.windows_above(torch.full_like(tau_bin, LOWEST_BIN))
     return FeatureTable(
         status=_status(maximum.numpy(), firing_tokens.sum(0) / n_tokens, firing_windows[SPLITS.index("score")]),
         tau=tau.numpy(),
@@ -54,7 +55,7 @@ def describe_features(
         maximum=maximum.numpy(),
         firing_tokens=firing_tokens,
         firing_windows=firing_windows,
-        firing_windows25=counts_from(state.window_histogram, state.histogram_top, tau25_bin).numpy(),
+        firing_windows25=state.windows_above(tau25_bin),
         active_windows=active,
         silent_windows=n_windows[:, None] - active,
     )

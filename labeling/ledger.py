@@ -34,6 +34,7 @@ from labeling.ledger_rows import (
     FAILURE_COLUMNS,
     Price,
     completion_of,
+    failure_since,
     insert,
     read_completion,
     read_failure,
@@ -72,10 +73,11 @@ _CLAIM = (
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to send a request, or its answer, or neither, because somebody else is sending it."""
+    """The right to send a request, or what came of it, or neither, because somebody else is sending it."""
 
     granted: bool
-    answer: Completion | None = None
+    result: LLMResult | None = None
+    """The answer, or a failure that is not asked again."""
     interrupted: bool = False
     """Whether a process that died had sent it before."""
 
@@ -124,21 +126,28 @@ class Ledger:
         rows = self._select(f"request_key, {FAILURE_COLUMNS}", list(keys), "state = 'failed'")
         return {row[0]: read_failure(row[1:]) for row in rows}
 
-    def claim(self, key: str) -> Claim:
-        """Mark a registered request as being sent by this process, unless it is answered or under way already."""
-        (claim,) = self.claim_each([key])
-        return claim
+    def claim(self, key: str, *, failed_since: float | None = None) -> Claim:
+        """Mark a registered request as being sent by this process, unless it is answered or under way already.
+
+        Neither is one claimed that has failed since that time in Unix seconds; None claims whatever has failed.
+        """
+        with self._writing() as connection:
+            return self._claim(connection, key, failed_since)
 
     def claim_each(self, keys: Sequence[str]) -> list[Claim]:
         """Claim several requests in one transaction."""
         with self._writing() as connection:
-            return [self._claim(connection, key) for key in keys]
+            return [self._claim(connection, key, None) for key in keys]
 
-    def _claim(self, connection: sqlite3.Connection, key: str) -> Claim:
+    def _claim(self, connection: sqlite3.Connection, key: str, failed_since: float | None) -> Claim:
         query = f"SELECT {_UNDER_WAY_COLUMNS} FROM requests AS r WHERE request_key = ?"
         row = connection.execute(query, (key,)).fetchone()
         if row[1] == "answered":
             return Claim(False, read_completion(connection, key))
+        if row[1] == "failed" and failed_since is not None:
+            failure = failure_since(connection, key, failed_since)
+            if failure is not None:
+                return Claim(False, failure)
         if self._is_under_way(*row):
             return Claim(False)
         connection.execute(_CLAIM, (self._owner, None, time.time(), key))

@@ -34,17 +34,29 @@ _SHARING = threading.Lock()
 
 
 class LedgerModel:
-    """A LanguageModel that asks `inner` only for what the ledger has no answer to, and stores what comes back."""
+    """A LanguageModel that asks `inner` only for what the ledger has no answer to, and stores what comes back.
 
-    def __init__(self, inner: LanguageModel, ledger: Ledger, budget: Budget | None = None) -> None:
+    What has failed before is asked again, unless it was after `failed_since` (Unix seconds, None for never): when a run
+    began, so that shards that ask the same question get one result.
+    """
+
+    def __init__(
+        self,
+        inner: LanguageModel,
+        ledger: Ledger,
+        budget: Budget | None = None,
+        *,
+        failed_since: float | None = None,
+    ) -> None:
         self._inner = inner
         self._ledger = ledger
         self._budget = budget
+        self._failed_since = failed_since
         self.max_in_flight = inner.max_in_flight if isinstance(inner, ConnectedModel) else WORKERS
         self._slots = _slots_of(inner, self.max_in_flight)
         self._rank = self._slots.new_rank()  # one for second questions, too: they come before those of later shards
         self.reused = 0
-        """Distinct requests that were answered already."""
+        """Distinct requests that were answered already, or have failed since then."""
         self.sent = 0
         self.sent_again = 0
         """Of `sent`, those that were under way when an earlier process died."""
@@ -98,11 +110,11 @@ class LedgerModel:
     async def _claim_and_ask(
         self, key: str, request: LLMRequest, note: Callable[[LLMResult], None] = lambda _: None
     ) -> LLMResult:
-        """The answer, stored or new. `note` is told what came back now, which the ledger adds to earlier attempts."""
-        while not (claim := self._ledger.claim(key)).granted:
-            if claim.answer is not None:
+        """The result, stored or new. `note` is told what came back now, which the ledger adds to earlier attempts."""
+        while not (claim := self._ledger.claim(key, failed_since=self._failed_since)).granted:
+            if claim.result is not None:
                 self.reused += 1
-                return claim.answer
+                return claim.result
             await asyncio.sleep(POLL_SECONDS)
         self.sent += 1
         self.sent_again += claim.interrupted

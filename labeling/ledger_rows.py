@@ -153,6 +153,13 @@ def read_failure(row: Sequence[Any]) -> CompletionFailure:
     return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-2])
 
 
+def failure_since(connection: sqlite3.Connection, key: str, since: float) -> CompletionFailure | None:
+    """The stored failure of a failed request; None when it is older than `since`, in Unix seconds."""
+    query = f"SELECT {FAILURE_COLUMNS} FROM requests WHERE request_key = ? AND finished_at >= ?"
+    row = connection.execute(query, (key, since)).fetchone()
+    return None if row is None else read_failure(row)
+
+
 def reject(connection: sqlite3.Connection, key: str, reason: str, detail: str) -> None:
     connection.execute(
         "UPDATE requests SET state = 'failed', reason = ?, retryable = 0, detail = ? "

@@ -57,17 +57,37 @@ def nearest_neighbors(
     Raise FeatlasError when a direction holds NaN or infinity.
     """
     unit, alive = unit_directions(directions)
+    neighbor, similarity = nearest_of(
+        np.arange(len(unit)), unit, alive, count=count, scratch_mib=scratch_mib, device=device
+    )
+    return Neighbors(neighbor, similarity, alive)
+
+
+def nearest_of(
+    features: IntArray,
+    unit: FloatArray,
+    alive: npt.NDArray[np.bool_],
+    *,
+    count: int,
+    scratch_mib: float = 256,
+    device: str = "cpu",
+) -> tuple[IntArray, FloatArray]:
+    """Neighbors and their cosines of some features alone, [f, count] each, as in `Neighbors`.
+
+    `unit` and `alive` are those of `unit_directions`. Work grows with f * n * d.
+    """
     n, width = unit.shape
     table, dead = torch.from_numpy(unit).to(device), torch.from_numpy(~alive).to(device)
-    neighbor = np.full((n, count), -1, dtype=np.int64)
-    similarity = np.full((n, count), np.nan, dtype=np.float32)
+    neighbor = np.full((len(features), count), -1, dtype=np.int64)
+    similarity = np.full((len(features), count), np.nan, dtype=np.float32)
     rows_at_once = _at_least_one(scratch_mib, bytes_each=8 * n + 4 * width)  # a float32 and some flags for each pair
-    for rows in _slices(torch.from_numpy(np.flatnonzero(alive)).to(device), rows_at_once):
-        feature, other = _candidates(table, rows, dead, count=count)
-        cosine = exact_cosine(table, feature, other, scratch_mib=scratch_mib)
-        place, found, cosine = _best(feature.cpu().numpy(), other.cpu().numpy(), cosine, count=count)
-        neighbor[place], similarity[place] = found, cosine
-    return Neighbors(neighbor, similarity, alive)
+    chosen = torch.from_numpy(features).to(device)
+    for places in _slices(torch.from_numpy(np.flatnonzero(alive[features])).to(device), rows_at_once):
+        place, other = _candidates(table, chosen[places], dead, count=count)
+        cosine = exact_cosine(table, chosen[places][place], other, scratch_mib=scratch_mib)
+        at, found, cosine = _best(places[place].cpu().numpy(), other.cpu().numpy(), cosine, count=count)
+        neighbor[at], similarity[at] = found, cosine
+    return neighbor, similarity
 
 
 def unit_directions(directions: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -87,13 +107,13 @@ def unit_directions(directions: FloatArray) -> tuple[FloatArray, npt.NDArray[np.
 def _candidates(
     table: torch.Tensor, rows: torch.Tensor, dead: torch.Tensor, *, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pairs (feature, other) that could be among the `count` nearest, every tie at the edge included."""
+    """Pairs (place in `rows`, feature) that could be among the `count` nearest, every tie at the edge included."""
     product = table[rows] @ table.T  # [rows, n]
     product[:, dead] = -torch.inf
     product[torch.arange(len(rows), device=rows.device), rows] = -torch.inf
     edge = product.topk(min(count, len(table)), dim=1).values[:, -1:].clamp(min=-2.0)
     place, other = (product >= edge - PRODUCT_ERROR).nonzero(as_tuple=True)
-    return rows[place], other
+    return place, other
 
 
 def exact_cosine(
@@ -109,14 +129,14 @@ def exact_cosine(
 
 
 def _best(
-    feature: IntArray, other: IntArray, cosine: FloatArray, *, count: int
+    row: IntArray, other: IntArray, cosine: FloatArray, *, count: int
 ) -> tuple[tuple[IntArray, IntArray], IntArray, FloatArray]:
-    """Places (feature, 0-based rank) of the first `count` pairs of each feature, and what belongs there."""
-    order = np.lexsort((other, -cosine, feature))
-    feature, other, cosine = feature[order], other[order], cosine[order]
-    rank = np.arange(len(feature)) - np.searchsorted(feature, feature)
+    """Places (row, 0-based rank) of the first `count` pairs of each row, and what belongs there."""
+    order = np.lexsort((other, -cosine, row))
+    row, other, cosine = row[order], other[order], cosine[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
     kept = rank < count
-    return (feature[kept], rank[kept]), other[kept], cosine[kept]
+    return (row[kept], rank[kept]), other[kept], cosine[kept]
 
 
 def random_pair_floor(

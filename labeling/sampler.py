@@ -1,53 +1,32 @@
 """The streaming sampler: from activation events to bounded state per feature, in one pass.
 
-Per feature and split it keeps exact counts, sum and maximum, log histograms of tokens and of windows, the strongest
-windows, and a uniform sample of active windows. Everything is an integer or a maximum, so the state depends neither on
-the order of batches nor on how documents are cut into shards: `merge` is exact, associative and commutative.
-Memory depends on the number of features alone.
+Per feature and split it keeps exact counts and sums, log histograms of tokens and of windows, the strongest windows,
+and a uniform sample of active windows. A block of whole windows becomes a state of its own, from events that are sorted
+once; states are merged. Everything is an integer or a maximum, so the result depends neither on the order of events nor
+on how documents are cut into blocks: `merge` is exact, associative and commutative. Memory depends on the number of
+features alone: with 20 strongest windows, a sample of 100 and three splits at most 4,088 bytes a feature, less where
+lists or histograms are not full.
 
 It does not know models, dictionaries, text or files. What is chosen from its state is decided in `contexts.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 
-BINS_PER_OCTAVE = 8
-HISTOGRAM_BINS = 64
-"""Eight octaves below a feature's maximum, so 1 % of the maximum (6.6 octaves below) is always resolved."""
-LOWEST_BIN, HIGHEST_BIN = -24 * BINS_PER_OCTAVE, 24 * BINS_PER_OCTAVE
+from labeling.bins import HISTOGRAM_BINS, LOWEST_BIN, Histograms, bin_of, collect, no_histograms
+from labeling.events import SortedEvents
+from labeling.types import FloatArray, IntArray
+from labeling.window_lists import WindowLists, join, keep_largest
+
 SUM_UNIT = 2.0**-16
 """Sums are kept as whole multiples of this: integers add up to the same total in any order, floats do not."""
-
-_WINDOW_BITS = 32
-_WINDOW_MASK = (1 << _WINDOW_BITS) - 1
-_EMPTY = -1
-
-
-def bin_edges() -> torch.Tensor:
-    """Lower edges of all histogram bins: float32, edge i belongs to bin `LOWEST_BIN + i`."""
-    exponents = torch.arange(LOWEST_BIN, HIGHEST_BIN + 1, dtype=torch.float64) / BINS_PER_OCTAVE
-    return torch.exp2(exponents).to(torch.float32)
-
-
-_EDGES = bin_edges()
-
-
-def bin_of(value: torch.Tensor) -> torch.Tensor:
-    """Bin of each activation: `value` lies above the bin's lower edge and not above the next one.
-
-    By comparison with the edges, never by a logarithm: so "value > edge" and "bin >= the edge's bin" always agree.
-    """
-    index = torch.bucketize(value, _EDGES) - 1
-    return index.clamp_(min=0).add_(LOWEST_BIN)
-
-
-def edge_at_or_below(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The largest bin edge at or below each value, and the bin that starts there."""
-    index = (torch.bucketize(value, _EDGES, right=True) - 1).clamp_(min=0)
-    return _EDGES[index], index + LOWEST_BIN
+ROWS_AT_ONCE = 1 << 11
+"""Rows whose histograms are dense at once while counting: few enough for a processor's cache."""
 
 
 def mix(feature: torch.Tensor, window: torch.Tensor, seed: int) -> torch.Tensor:
@@ -64,185 +43,239 @@ def _signed(x: int) -> int:
     return x - (1 << 64) if x >> 63 else x
 
 
-@dataclass
+@dataclass(frozen=True)
+class Sizes:
+    """What a state is made for; states of one sample have the same."""
+
+    n_features: int
+    top: int
+    """Strongest windows kept for each feature and split."""
+    reservoir: int
+    """Active windows kept at random for each feature and split."""
+    seed: int
+    n_splits: int = 3
+
+    @property
+    def n_rows(self) -> int:
+        return self.n_features * self.n_splits
+
+
+@dataclass(frozen=True, eq=False)
 class SamplerState:
-    """State of one feature set. `S` splits, `F` features, `K` top windows, `R` reservoir windows.
+    """State of one feature set: `S` splits, `F` features. Row `feature * S + split` of each table is theirs."""
 
-    Keys hold 31 bits of rank above 32 bits of inverted window id, so equal ranks are settled by the smaller window,
-    and the window can be read back. Rows are sorted, strongest first; empty places hold -1.
-    """
-
-    firing_tokens: torch.Tensor  # int64 [S, F] tokens with any activation
-    total: torch.Tensor  # int64 [S, F] sum of activations in SUM_UNIT
-    maximum: torch.Tensor  # float32 [S, F]
-    histogram_top: torch.Tensor  # int64 [F] bin of the feature's maximum over all splits
-    # In both, the last bin is `histogram_top` and the first also holds everything below it.
-    token_histogram: torch.Tensor  # int32 [S, F, HISTOGRAM_BINS]
-    window_histogram: torch.Tensor  # int32 [S, F, HISTOGRAM_BINS] of windows' largest activations
-    top: torch.Tensor  # int64 [S * F, K] rank = float bits of the window's largest activation
-    reservoir: torch.Tensor  # int64 [S * F, R] rank = hash of (feature, window, seed)
-    reservoir_value: torch.Tensor  # float32 [S * F, R] the window's largest activation
+    sizes: Sizes
+    total: torch.Tensor  # int64 [F * S] sum of activations in SUM_UNIT
+    histogram_top: torch.Tensor  # int16 [F] bin of the feature's maximum over all splits
+    tokens: Histograms  # of all activations
+    windows: Histograms  # of windows' largest activations
+    top: WindowLists  # the strongest windows
+    reservoir: WindowLists  # the windows with the largest hash of (feature, window, seed)
 
     @property
     def n_splits(self) -> int:
-        return self.firing_tokens.shape[0]
+        return self.sizes.n_splits
 
     @property
     def n_features(self) -> int:
-        return self.firing_tokens.shape[1]
+        return self.sizes.n_features
+
+    def maximum(self) -> torch.Tensor:
+        """Largest activation, 0 where there is none: float32 [S, F]."""
+        largest = torch.zeros(self.sizes.n_rows).scatter_reduce_(0, self.top.row_of_entries(), self.top.value, "amax")
+        return self._by_split(largest)
+
+    def sums(self) -> torch.Tensor:
+        """Sum of activations in SUM_UNIT: int64 [S, F]."""
+        return self._by_split(self.total)
+
+    def token_histogram(self, split: int, features: IntArray) -> IntArray:
+        """Tokens by relative bin (see `bins`): [f, HISTOGRAM_BINS]."""
+        return self.tokens.dense(self._rows(split, features)).numpy()
+
+    def window_histogram(self, split: int, features: IntArray) -> IntArray:
+        """Windows by relative bin of their largest activation: [f, HISTOGRAM_BINS]."""
+        return self.windows.dense(self._rows(split, features)).numpy()
+
+    def tokens_above(self, edge_bin: torch.Tensor) -> IntArray:
+        """Tokens above the edge where `edge_bin` [F] starts: [S, F]."""
+        return self._by_split(self.tokens.above(self._first_places(edge_bin))).numpy()
+
+    def windows_above(self, edge_bin: torch.Tensor) -> IntArray:
+        """Windows whose largest activation is above the edge where `edge_bin` [F] starts: [S, F]."""
+        return self._by_split(self.windows.above(self._first_places(edge_bin))).numpy()
+
+    def top_windows(self, split: int, features: IntArray) -> tuple[IntArray, FloatArray]:
+        """Strongest windows, [f, top]: ids (-1 where empty) and largest activations, strongest first."""
+        window, value = self.top.padded(self._rows(split, features), _by_value, width=self.sizes.top)
+        return window.numpy(), value.numpy()
+
+    def drawn_windows(self, split: int, features: IntArray) -> tuple[IntArray, FloatArray]:
+        """A uniform sample of the active windows in random order, [f, reservoir]: ids (-1 where empty), activations."""
+        rank_of = _by_hash(self.n_splits, self.sizes.seed)
+        window, value = self.reservoir.padded(self._rows(split, features), rank_of, width=self.sizes.reservoir)
+        return window.numpy(), value.numpy()
+
+    def _rows(self, split: int, features: IntArray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(features, dtype=np.int64)) * self.n_splits + split
+
+    def _by_split(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows.view(self.n_features, self.n_splits).T.contiguous()
+
+    def _first_places(self, edge_bin: torch.Tensor) -> torch.Tensor:
+        place = (edge_bin - self.histogram_top + HISTOGRAM_BINS - 1).clamp(0, HISTOGRAM_BINS)
+        return torch.repeat_interleave(place, self.n_splits)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """For a safetensors file."""
-        return {f.name: getattr(self, f.name).contiguous() for f in fields(self)}
+        """For a safetensors file; `state_from` reads them back."""
+        numbers = [getattr(self.sizes, field.name) for field in fields(Sizes)]
+        tables = {name: getattr(self, name) for name in ("tokens", "windows", "top", "reservoir")}
+        parts = {f"{name}.{f.name}": getattr(table, f.name) for name, table in tables.items() for f in fields(table)}
+        own = {"sizes": torch.tensor(numbers), "total": self.total, "histogram_top": self.histogram_top}
+        return {name: tensor.contiguous() for name, tensor in (own | parts).items()}
 
 
-def empty_state(n_features: int, *, top: int, reservoir: int, n_splits: int = 3) -> SamplerState:
+def state_from(tensors: Mapping[str, torch.Tensor]) -> SamplerState:
+    """The state that `tensors` came from."""
+
+    def part(name: str) -> dict[str, torch.Tensor]:
+        return {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+
+    return SamplerState(
+        sizes=Sizes(*tensors["sizes"].tolist()),
+        total=tensors["total"],
+        histogram_top=tensors["histogram_top"],
+        tokens=Histograms(**part("tokens")),
+        windows=Histograms(**part("windows")),
+        top=WindowLists(**part("top")),
+        reservoir=WindowLists(**part("reservoir")),
+    )
+
+
+def empty_state(sizes: Sizes) -> SamplerState:
     """State before the first event."""
-    shape, rows = (n_splits, n_features), n_splits * n_features
+    nothing = WindowLists(
+        torch.zeros(sizes.n_rows, dtype=torch.int32), torch.zeros(0, dtype=torch.int32), torch.zeros(0)
+    )
     return SamplerState(
-        firing_tokens=torch.zeros(shape, dtype=torch.int64),
-        total=torch.zeros(shape, dtype=torch.int64),
-        maximum=torch.zeros(shape, dtype=torch.float32),
-        histogram_top=torch.full((n_features,), LOWEST_BIN, dtype=torch.int64),
-        token_histogram=torch.zeros((*shape, HISTOGRAM_BINS), dtype=torch.int32),
-        window_histogram=torch.zeros((*shape, HISTOGRAM_BINS), dtype=torch.int32),
-        top=torch.full((rows, top), _EMPTY, dtype=torch.int64),
-        reservoir=torch.full((rows, reservoir), _EMPTY, dtype=torch.int64),
-        reservoir_value=torch.zeros((rows, reservoir), dtype=torch.float32),
+        sizes=sizes,
+        total=torch.zeros(sizes.n_rows, dtype=torch.int64),
+        histogram_top=torch.full((sizes.n_features,), LOWEST_BIN, dtype=torch.int16),
+        tokens=no_histograms(sizes.n_rows),
+        windows=no_histograms(sizes.n_rows),
+        top=nothing,
+        reservoir=nothing,
     )
 
 
-def update(
-    state: SamplerState,
-    feature: torch.Tensor,
-    *,
-    window: torch.Tensor,
-    split: torch.Tensor,
-    value: torch.Tensor,
-    seed: int,
-) -> None:
-    """Add the events of some whole windows: four tensors with one entry an event, `split` as 0..S-1.
-
-    A window must not be spread over two calls, or its largest activation would be counted twice.
-    """
-    if not len(feature):
-        return
-    cell = split * state.n_features + feature
-    _raise_histograms(state, feature, value)
-    state.firing_tokens.view(-1).index_add_(0, cell, torch.ones_like(cell))
-    state.total.view(-1).index_add_(0, cell, (value.double() / SUM_UNIT).round_().long())
-    state.maximum.view(-1).scatter_reduce_(0, cell, value, "amax")
-    _count(state.token_histogram, cell, value, state.histogram_top[feature])
-
-    cell, window, value = _largest_per_window(cell, window, value)
-    feature = cell % state.n_features
-    _count(state.window_histogram, cell, value, state.histogram_top[feature])
-    inverted = _WINDOW_MASK - window
-    by_value = (value.view(torch.int32).long() << _WINDOW_BITS) | inverted
-    by_hash = (mix(feature, window, seed) << _WINDOW_BITS) | inverted
-    _keep_largest(state.top, None, segment=cell, key=by_value, value=value)
-    _keep_largest(state.reservoir, state.reservoir_value, segment=cell, key=by_hash, value=value)
-
-
-def merge(left: SamplerState, right: SamplerState) -> SamplerState:
-    """State of both streams together. Equal to having seen all events in one stream, bit for bit."""
-    top_bin = torch.maximum(left.histogram_top, right.histogram_top)
-    reservoir, order = torch.cat([left.reservoir, right.reservoir], 1).topk(left.reservoir.shape[1], dim=1)
+def summarize(events: SortedEvents, sizes: Sizes) -> SamplerState:
+    """State of a block of whole windows. A window must not be spread over two blocks: its largest activation counts."""
+    if not len(events):
+        return empty_state(sizes)
+    row = events.feature * sizes.n_splits + events.split
+    total = torch.zeros(sizes.n_rows, dtype=torch.int64, device=row.device)
+    total.index_add_(0, row, (events.value.double() / SUM_UNIT).round_().long())
+    begins = events.begins_window.nonzero().squeeze(1)
+    largest = _largest_of_each(events.value, events.begins_window, len(begins))
+    window_row, window, feature = row[begins], events.window[begins], events.feature[begins]
+    window_bin = bin_of(largest)
+    top_bin = torch.full((sizes.n_features,), LOWEST_BIN, dtype=torch.int64, device=row.device)
+    top_bin.scatter_reduce_(0, feature, window_bin, "amax")
+    by_hash = _by_hash(sizes.n_splits, sizes.seed)
     return SamplerState(
-        firing_tokens=left.firing_tokens + right.firing_tokens,
-        total=left.total + right.total,
-        maximum=torch.maximum(left.maximum, right.maximum),
+        sizes=sizes,
+        total=total.cpu(),
+        histogram_top=top_bin.to(torch.int16).cpu(),
+        tokens=_counted(row, bin_of(events.value) - top_bin[events.feature], sizes.n_rows),
+        windows=_counted(window_row, window_bin - top_bin[feature], sizes.n_rows),
+        top=keep_largest(window_row, window, largest, _by_value, n_rows=sizes.n_rows, most=sizes.top),
+        reservoir=keep_largest(window_row, window, largest, by_hash, n_rows=sizes.n_rows, most=sizes.reservoir),
+    )
+
+
+def merge(states: Sequence[SamplerState]) -> SamplerState:
+    """State of several streams together. Equal to having seen all events in one block, bit for bit."""
+    if len({state.sizes for state in states}) != 1:
+        raise ValueError("only states of the same sizes and seed can be merged")
+    sizes = states[0].sizes
+    top_bin = torch.stack([state.histogram_top for state in states]).amax(0)
+    rows = list(_ranges(sizes.n_rows, sizes.n_splits))
+    by_hash = _by_hash(sizes.n_splits, sizes.seed)
+    return SamplerState(
+        sizes=sizes,
+        total=torch.stack([state.total for state in states]).sum(0),
         histogram_top=top_bin,
-        token_histogram=_shifted(left.token_histogram, top_bin - left.histogram_top)
-        + _shifted(right.token_histogram, top_bin - right.histogram_top),
-        window_histogram=_shifted(left.window_histogram, top_bin - left.histogram_top)
-        + _shifted(right.window_histogram, top_bin - right.histogram_top),
-        top=torch.cat([left.top, right.top], 1).topk(left.top.shape[1], dim=1).values,
-        reservoir=reservoir,
-        reservoir_value=torch.cat([left.reservoir_value, right.reservoir_value], 1).gather(1, order),
+        tokens=_added([(state.tokens, top_bin - state.histogram_top) for state in states], rows, sizes),
+        windows=_added([(state.windows, top_bin - state.histogram_top) for state in states], rows, sizes),
+        top=_joined([state.top for state in states], rows, _by_value, most=sizes.top),
+        reservoir=_joined([state.reservoir for state in states], rows, by_hash, most=sizes.reservoir),
     )
 
 
-def windows_of(keys: torch.Tensor) -> torch.Tensor:
-    """Window ids in `top` or `reservoir`; -1 where the place is empty."""
-    return torch.where(keys == _EMPTY, -1, _WINDOW_MASK - (keys & _WINDOW_MASK))
+def _by_value(_: torch.Tensor, __: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The bits of a float that is not negative are in the order of the numbers."""
+    return value.contiguous().view(torch.int32).long()
 
 
-def values_of_top(keys: torch.Tensor) -> torch.Tensor:
-    """Largest activations in `top`; 0 where the place is empty."""
-    bits = torch.where(keys == _EMPTY, 0, keys >> _WINDOW_BITS)
-    return bits.to(torch.int32).view(torch.float32)
+def _by_hash(n_splits: int, seed: int) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    def rank_of(row: torch.Tensor, window: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return mix(torch.div(row, n_splits, rounding_mode="floor"), window, seed)
+
+    return rank_of
 
 
-def counts_from(histogram: torch.Tensor, histogram_top: torch.Tensor, edge_bin: torch.Tensor) -> torch.Tensor:
-    """How many entries of [S, F, bins] lie above the edge where `edge_bin` [F] starts: int64 [S, F]."""
-    first = (edge_bin - histogram_top + HISTOGRAM_BINS - 1).clamp(0, HISTOGRAM_BINS)
-    above = torch.arange(HISTOGRAM_BINS) >= first[:, None]
-    return (histogram.long() * above).sum(-1)
+def _largest_of_each(value: torch.Tensor, begins: torch.Tensor, n_groups: int) -> torch.Tensor:
+    """Largest value of each run of entries that starts where `begins` says so."""
+    group = begins.long().cumsum(0) - 1
+    return torch.zeros(n_groups, device=value.device).scatter_reduce_(0, group, value, "amax")
 
 
-def _largest_per_window(
-    cell: torch.Tensor, window: torch.Tensor, value: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One event a (cell, window): the strongest."""
-    first_window = window.min()
-    span = int(window.max() - first_window) + 1
-    packed, order = torch.sort(cell * span + (window - first_window))
-    unique, group = torch.unique_consecutive(packed, return_inverse=True)
-    largest = torch.zeros(len(unique), dtype=value.dtype).scatter_reduce_(0, group, value[order], "amax")
-    return unique // span, unique % span + first_window, largest
+def _ranges(n_rows: int, n_splits: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that hold whole features."""
+    step = max(ROWS_AT_ONCE // n_splits, 1) * n_splits
+    return ((first, min(first + step, n_rows)) for first in range(0, max(n_rows, 1), step))
 
 
-def _raise_histograms(state: SamplerState, feature: torch.Tensor, value: torch.Tensor) -> None:
-    """Move the histograms of features that reached a new maximum, so that the last bin is the maximum's."""
-    top_bin = state.histogram_top.scatter_reduce(0, feature, bin_of(value), "amax")
-    moved = (top_bin > state.histogram_top).nonzero().squeeze(1)
-    if len(moved):
-        shift = (top_bin - state.histogram_top)[moved]
-        for histogram in (state.token_histogram, state.window_histogram):
-            histogram[:, moved] = _shifted(histogram[:, moved], shift)
-        state.histogram_top = top_bin
+def _counted(row: torch.Tensor, offset: torch.Tensor, n_rows: int) -> Histograms:
+    """Histograms of entries by ascending row; `offset` <= 0 is the entry's bin, counted from the feature's largest one."""
+    place = row * HISTOGRAM_BINS + (offset + HISTOGRAM_BINS - 1).clamp_(min=0)
+    ranges = list(_ranges(n_rows, 1))
+    ends = torch.searchsorted(row, torch.tensor([end for _, end in ranges], device=row.device)).tolist()
+    pieces = []
+    for (first, end), low, high in zip(ranges, [0, *ends[:-1]], ends, strict=True):
+        bins = (end - first) * HISTOGRAM_BINS
+        pieces.append((first, torch.bincount(place[low:high] - first * HISTOGRAM_BINS, minlength=bins)))
+    return collect(pieces, n_rows=n_rows)
 
 
-def _shifted(histogram: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    """[S, F, bins] moved `by` [F] >= 0 bins to the left; what falls off is added to the first bin."""
-    bins = torch.arange(HISTOGRAM_BINS)
-    source = bins + by.clamp(max=HISTOGRAM_BINS)[:, None]
-    inside = source < HISTOGRAM_BINS
-    index = source.clamp(max=HISTOGRAM_BINS - 1).expand(histogram.shape)
-    moved = histogram.gather(-1, index) * inside
-    moved[..., 0] = (histogram * (bins <= by[:, None])).sum(-1)
-    return moved.to(histogram.dtype)
+def _added(parts: list[tuple[Histograms, torch.Tensor]], ranges: list[tuple[int, int]], sizes: Sizes) -> Histograms:
+    """Sum of histograms, each moved to the left by so many bins a feature; what falls off is added to the first bin."""
+    pieces = []
+    for first, end in ranges:
+        dense = torch.zeros((end - first) * HISTOGRAM_BINS, dtype=torch.int64)
+        for histograms, by in parts:
+            low, high = int(histograms.ends[first]), int(histograms.ends[end])
+            row = torch.repeat_interleave(torch.arange(end - first), histograms.sizes[first:end].long())
+            shift = by[torch.div(first + row, sizes.n_splits, rounding_mode="floor")]
+            place = (histograms.place[low:high].long() - shift).clamp_(min=0)
+            dense.index_add_(0, row * HISTOGRAM_BINS + place, histograms.counts(low, high))
+        pieces.append((first, dense))
+    return collect(pieces, n_rows=sizes.n_rows)
 
 
-def _count(histogram: torch.Tensor, cell: torch.Tensor, value: torch.Tensor, top_bin: torch.Tensor) -> None:
-    place = (bin_of(value) - top_bin + HISTOGRAM_BINS - 1).clamp_(min=0)
-    ones = torch.ones(len(cell), dtype=histogram.dtype)
-    histogram.view(-1).index_add_(0, cell * HISTOGRAM_BINS + place, ones)
+def _joined(
+    lists: list[WindowLists],
+    ranges: list[tuple[int, int]],
+    rank_of: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    *,
+    most: int,
+) -> WindowLists:
+    pieces = []
+    for first, end in ranges:
+        row, window, value = join([some.part(first, end) for some in lists])
 
+        def rank(local: torch.Tensor, window: torch.Tensor, value: torch.Tensor, first: int = first) -> torch.Tensor:
+            return rank_of(local + first, window, value)
 
-def _keep_largest(
-    table: torch.Tensor, payload: torch.Tensor | None, *, segment: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-) -> None:
-    """Put events into their segment's row of `table` where their key is among the row's largest. Keys are unique."""
-    size = table.shape[1]
-    hopeful = (key > table[segment, -1]).nonzero().squeeze(1)
-    if not len(hopeful):
-        return
-    segment, key, value = segment[hopeful], key[hopeful], value[hopeful]
-    order = torch.argsort(key, descending=True)
-    order = order[torch.argsort(segment[order], stable=True)]
-    segment, key, value = segment[order], key[order], value[order]
-    rows, group, counts = torch.unique_consecutive(segment, return_inverse=True, return_counts=True)
-    rank = torch.arange(len(segment)) - (counts.cumsum(0) - counts)[group]
-    kept = rank < size
-    group, rank = group[kept], rank[kept]
-    depth = min(size, int(counts.max()))
-    new_keys = torch.full((len(rows), depth), _EMPTY, dtype=torch.int64)
-    new_keys[group, rank] = key[kept]
-    best, place = torch.cat([table[rows], new_keys], 1).topk(size, dim=1)
-    table[rows] = best
-    if payload is not None:
-        new_values = torch.zeros((len(rows), depth), dtype=payload.dtype)
-        new_values[group, rank] = value[kept]
-        payload[rows] = torch.cat([payload[rows], new_values], 1).gather(1, place)
+        pieces.append(keep_largest(row, window, value, rank, n_rows=end - first, most=most))
+    return WindowLists(*(torch.cat([getattr(piece, f.name) for piece in pieces]) for f in fields(WindowLists)))

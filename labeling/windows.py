@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from labeling.evidence import WINDOWS
-from labeling.types import SPLITS, Split, TokenizedDocument, Windows
+from labeling.types import SPLITS, IntArray, Split, TokenizedDocument, Windows
 
 Offsets = Sequence[int] | npt.NDArray[np.int32]
 """Character offset of each token of a window."""
@@ -39,32 +42,49 @@ def cut_windows(
     A document's last window may be shorter; below half of `width` it is left out, because a short window fires less
     and would tell a judge so. Columns of the `windows` table.
     """
-    rows: list[tuple[object, ...]] = []
-    for document in documents:
-        split = split_of(document.document.document_id, seed)
-        text = document.document.text
-        for start in range(0, len(document.token_ids), width):
-            end = min(start + width, len(document.token_ids))
-            if (end - start) * 2 < width:
-                continue
-            begin, finish = document.starts[start], document.ends[end - 1]
-            rows.append(
-                (
-                    corpus_id,
-                    first_window + len(rows),
-                    document.document.document_id,
-                    split,
-                    start,
-                    begin,
-                    end - start,
-                    text[begin:finish],
-                    document.token_ids[start:end],
-                    document.tokens[start:end],
-                    [s - begin for s in document.starts[start:end]],
-                    [e - begin for e in document.ends[start:end]],
-                )
-            )
-    return pl.DataFrame(rows, schema=WINDOWS.schema, orient="row")
+    cut = [(document, *_cuts(len(document.token_ids), width)) for document in documents]
+    offsets = np.concatenate([[0], np.cumsum([n for _, _, sizes in cut for n in sizes])]).astype(np.int64)
+    starts, ends = (_joined(cut, name, np.int32) for name in ("starts", "ends"))
+    begins, finishes = starts[offsets[:-1]], ends[offsets[1:] - 1]
+    texts = chain.from_iterable([document.document.text] * len(sizes) for document, _, sizes in cut)
+    sizes = np.diff(offsets)
+    before = np.repeat(begins, sizes)
+    tokens = pa.array(list(chain.from_iterable(d.tokens[:kept] for d, kept, _ in cut)), pa.large_string())
+    columns = {
+        "corpus_id": pl.repeat(corpus_id, len(sizes), eager=True, dtype=pl.String),
+        "window_id": first_window + np.arange(len(sizes)),
+        "document_id": [d.document.document_id for d, _, sizes in cut for _ in sizes],
+        "split": [split for d, _, sizes in cut for split in [split_of(d.document.document_id, seed)] * len(sizes)],
+        "start": [start for _, _, sizes in cut for start in range(0, len(sizes) * width, width)],
+        "char_start": begins,
+        "n_tokens": sizes,
+        "text": [text[begin:end] for text, begin, end in zip(texts, begins.tolist(), finishes.tolist(), strict=True)],
+        "token_ids": _as_lists(pa.array(_joined(cut, "token_ids", np.int32)), offsets),
+        "tokens": _as_lists(tokens, offsets),
+        "token_starts": _as_lists(pa.array(starts - before), offsets),
+        "token_ends": _as_lists(pa.array(ends - before), offsets),
+    }
+    return pl.DataFrame(columns).cast(WINDOWS.schema)
+
+
+Cut = tuple[TokenizedDocument, int, list[int]]
+"""A document, how many of its tokens stand in windows, and the sizes of these windows."""
+
+
+def _cuts(n_tokens: int, width: int) -> tuple[int, list[int]]:
+    whole, rest = divmod(n_tokens, width)
+    sizes = [width] * whole + ([rest] if rest * 2 >= width and rest else [])
+    return sum(sizes), sizes
+
+
+def _joined(cut: Sequence[Cut], name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """One number a token of all windows, in order."""
+    return np.fromiter(chain.from_iterable(getattr(d, name)[:kept] for d, kept, _ in cut), dtype)
+
+
+def _as_lists(values: pa.Array, offsets: IntArray) -> pl.Series:
+    """One list a window."""
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), values))
 
 
 def token_of_character(starts: Offsets, ends: Offsets, position: int) -> int:
@@ -106,14 +126,14 @@ def load_windows(frame: pl.DataFrame, *, vocabulary: Sequence[str] | None = None
         split=np.array(frame["split"].to_list(), dtype=np.str_),
         text=tuple(frame["text"].to_list()),
         n_tokens=lengths,
-        tokens=_padded(codes, lengths, width=width, fill=-1),
-        starts=_padded(frame["token_starts"].explode().to_numpy(), lengths, width=width, fill=0),
-        ends=_padded(frame["token_ends"].explode().to_numpy(), lengths, width=width, fill=0),
+        tokens=pad_rows(codes, lengths, width=width, fill=-1),
+        starts=pad_rows(frame["token_starts"].explode().to_numpy(), lengths, width=width, fill=0),
+        ends=pad_rows(frame["token_ends"].explode().to_numpy(), lengths, width=width, fill=0),
         vocabulary=words,
     )
 
 
-def _padded(flat: np.ndarray, lengths: np.ndarray, *, width: int, fill: int) -> np.ndarray:
+def pad_rows(flat: np.ndarray, lengths: np.ndarray, *, width: int, fill: int) -> np.ndarray:
     """Values of rows of different lengths as one [n, width] int32 matrix."""
     padded = np.full((len(lengths), width), fill, dtype=np.int32)
     padded[np.arange(width) < lengths[:, None]] = flat

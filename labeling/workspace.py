@@ -53,6 +53,11 @@ class Workspace:
         return self.sampler / "tables"
 
     @property
+    def activations(self) -> Path:
+        """Activation tables of samples, where a run was told to keep them."""
+        return self.root / "activations"
+
+    @property
     def vectors(self) -> Path:
         """Folder of decoder directions and label embeddings."""
         return self.root / "vectors"

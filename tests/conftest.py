@@ -10,6 +10,24 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, so before any test module is
 
 OWN_SETTINGS = ("ANTHROPIC_", "OPENAI_", "FEATLAS_", "PREFECT_")
+LONGEST = (
+    "flows/test_kill.py",
+    "flows/test_prefect_server.py",
+    "flows/test_bench_kills.py",
+    "flows/test_batch_mode.py",
+)
+"""Files that take longest, which are begun first: no process should be left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, then with those that have slow tests."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> int:
+        place = next((n for n, name in enumerate(LONGEST) if item.path.as_posix().endswith(name)), len(LONGEST))
+        return place if item.path in slow else len(LONGEST) + 1
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote
@@ -26,8 +29,10 @@ from labeling import registry, snapshot
 from labeling.config import ALL_SECTIONS, DEMO, default_config_text
 from labeling.explainers.top_and_random import TopAndRandom
 from labeling.packages import PACKAGES
+from labeling.sources._lens_names import KINDS
 from labeling.workspace import Workspace
 from tests.dashboards.build import make, publish
+from tests.labeling.tiny_models import CONFIGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -146,3 +151,56 @@ def test_the_fixed_parts_of_prompts_are_shown_as_they_are_sent() -> None:
 def test_the_two_commands_of_the_readme_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.MULTILINE))
     assert set(re.findall(r"^    make ([a-z-]+)", read(README), re.MULTILINE)) == {"demo", "test"} <= targets
+
+
+@dataclass(frozen=True)
+class Reads:
+    """One line of README's table of what is read."""
+
+    kind: str
+    names: frozenset[str]
+    ticked: bool
+    tests: tuple[tuple[str, str], ...]
+    """File below tests/labeling, and a test in it."""
+
+
+def what_it_reads() -> list[Reads]:
+    section = read(README).partition("## What it reads\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:2] == "| "]
+    return [
+        Reads(kind, frozenset(re.findall(r"`([^`]+)`", names)), tick == "✓", tuple(_named_tests(tests)))
+        for kind, _, names, tick, tests in rows[1:]
+    ]
+
+
+def _named_tests(cell: str) -> Iterator[tuple[str, str]]:
+    for part in cell.split(";"):
+        file, *tests = re.findall(r"`([^`]+)`", part)
+        yield from ((file, test) for test in tests)
+
+
+def _tests_of(file: str) -> set[str]:
+    tree = ast.parse(read(ROOT / "tests" / "labeling" / file))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_tick_of_what_is_read_is_backed_by_tests_that_exist() -> None:
+    rows = what_it_reads()
+    assert [row for row in rows if row.ticked and not row.tests] == []
+    named = [pair for row in rows for pair in row.tests]
+    assert [(file, test) for file, test in named if test not in _tests_of(file)] == []
+
+
+def test_everything_that_is_read_has_a_line() -> None:
+    by_kind: dict[str, set[str]] = defaultdict(set)
+    for row in what_it_reads():
+        by_kind[row.kind] |= row.names
+    assert by_kind["dictionary"] == {*registry.names(labeling.dictionaries), *labeling.dictionaries.UNITS, "hf://"}
+    assert by_kind["model"] == {*KINDS, "bert"}
+    assert by_kind["text"] == set(registry.names(labeling.corpora))
+    assert by_kind["table"] == {"table", *registry.names(labeling.importers)}
+
+
+def test_a_family_is_ticked_only_if_a_tiny_model_of_it_is_compared() -> None:
+    ticked = {name for row in what_it_reads() if row.kind == "model" and row.ticked for name in row.names}
+    assert ticked - {"bert"} <= {kind for kind, _ in CONFIGS.values()}

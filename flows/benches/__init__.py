@@ -69,6 +69,10 @@ class BenchOptions:
     """Runs to kill."""
     seed: int | None = None
     """Of the moments at which they are killed."""
+    size: str | None = None
+    """Another size than the bench's own."""
+    python: str | None = None
+    """Interpreter of an environment where the program to compare with is installed."""
 
     def only(self, bench: str, *used: str) -> None:
         """Raise UsageError when an option is given that the bench does not use."""

@@ -176,8 +176,9 @@ def _features(draw: np.random.Generator, numbers: np.ndarray, size: Size) -> Ite
     cluster = numbers % CLUSTERS
     yield "cluster_members", pl.DataFrame({"clustering_id": CLUSTERING, "feature": numbers, "cluster": cluster})
     if numbers[0] == 0:
+        names = [" / ".join(words) for words in _words(draw, (CLUSTERS, 3))]
         yield "clusters", pl.DataFrame(
-            {"clustering_id": CLUSTERING, "cluster": np.arange(CLUSTERS), "name": [" / ".join(w) for w in _words(draw, (CLUSTERS, 3))],
+            {"clustering_id": CLUSTERING, "cluster": np.arange(CLUSTERS), "name": names,
              "name_source": "made", "size": size.features // CLUSTERS}
         )  # fmt: skip
     angle, distance = cluster * 2.399963, np.sqrt(cluster)  # a sunflower of clusters

@@ -144,13 +144,13 @@ def _gpt2() -> Iterator[TorchSource]:
             model.save_pretrained(folder)
         drawn = torch.randn(GPT2_FEATURES, GPT2["n_embd"], generator=torch.Generator().manual_seed(0))
         w = torch.nn.functional.normalize(drawn, dim=1)
-        _save_byte_tokenizer(folder)
+        save_byte_tokenizer(folder)
         dictionary = TopKDictionary(w, torch.zeros(GPT2_FEATURES), w, torch.zeros(GPT2["n_embd"]), k=GPT2_K)
         settings = TorchFeatureSet("gpt2", folder, GPT2_HOOK, "random", device="cpu")
         yield assemble([settings], [dictionary], threads=1)
 
 
-def _save_byte_tokenizer(folder: str) -> None:
+def save_byte_tokenizer(folder: str) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

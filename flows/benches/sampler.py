@@ -1,131 +1,115 @@
-"""The bench `sampler`: CPU seconds of the streaming sampler beside those of the model and the dictionary it follows.
+"""The bench `sampler`: what stage sample costs beside the model and the dictionary it cannot do without, and its memory.
 
-All three are timed in the same run on the same batches of the embedded model, with one thread. The state starts empty,
-as it does for every shard of documents, so the dear first batches are part of it.
+The whole stage runs as a user runs it: sampler, codes, tables of all features and the contexts of 1,000 features, over the
+forward pass and encoding in the same run. CPU seconds, one thread; on a GPU, where there is one, wall-clock seconds.
+`--size million` measures a dictionary of 1,048,576 features instead. What memory does as the corpus grows is measured by
+the bench `tables`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
-from typing import TYPE_CHECKING, TypeVar
 
 from flows.benches import BenchOptions, Row, at_most, plain
-from flows.benches._embedded_text import read_windows
+from flows.benches._million import measure as measure_wide
+from flows.benches._whole_stage import Stage, measure
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from labeling.sources.torch import TorchSource
-
-TARGET_PERCENT = 5.0
-TARGET_GROWTH = 1.1
-"""Twice the tokens may cost the sampler at most this much more a token: noise, not growth."""
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """CPU seconds of one pass over a text."""
-
-    tokens: int
-    forward: float
-    encode: float
-    update: float
-    state_mib: float
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.update / (self.forward + self.encode)
-
-    @property
-    def update_each_token(self) -> float:
-        """Microseconds."""
-        return 1e6 * self.update / self.tokens
+TARGET_RATIO = 1.05
+TARGET_BYTES = 4_096
+TARGET_MINUTES, TARGET_GIB = 30.0, 8.0
+"""For 50,000 tokens of the largest dictionary."""
+CONTEXT_FEATURES = 1_000
+STAGES = (
+    Stage(n_features=4_096, k=16, tokens=300_000, context_features=CONTEXT_FEATURES),
+    Stage(n_features=65_536, k=32, tokens=100_000, context_features=CONTEXT_FEATURES),
+)
+GPU_STAGE = Stage(n_features=65_536, k=32, tokens=1_000_000, context_features=CONTEXT_FEATURES, device="cuda")
 
 
 @dataclass(frozen=True)
 class SamplerBench:
-    """Medians of some passes over a text, and over half of it."""
+    """The stage at some widths, and the state of a feature that has all it can have."""
 
-    tokens: int = 60_000
-    repeats: int = 3
+    stages: tuple[Stage, ...] = STAGES
 
     def measure(self) -> list[Row]:
-        source = _open_source()
-        windows = read_windows(source, self.tokens)
-        half = windows.filter(windows["n_tokens"].cum_sum() <= self.tokens // 2)
-        _pass_over(source, half[:64])  # allocates and warms what later passes find ready
-        short = [_pass_over(source, half) for _ in range(self.repeats)]
-        long = [_pass_over(source, windows) for _ in range(self.repeats)]
-        percent, shorter = (median(cost.percent for cost in some) for some in (long, short))
-        each, before = (median(cost.update_each_token for cost in some) for some in (long, short))
+        rows = [row for stage in self.stages for row in _stage_rows(stage, f"{stage.n_features:,} features")]
+        name = "sampler state a feature, all lists and histograms full"
+        return [*rows, at_most(name, _fullest_bytes(), TARGET_BYTES, "bytes"), *_gpu_rows()]
+
+
+@dataclass(frozen=True)
+class MillionBench:
+    """One shard of documents with the largest dictionary."""
+
+    tokens: int = 50_000
+    n_features: int = 1 << 20
+
+    def measure(self) -> list[Row]:
+        cost = measure_wide(n_features=self.n_features, tokens=self.tokens)
+        of_target = cost.tokens / 50_000
+        minutes = (cost.reading + cost.sampling) / 60
         return [
-            plain("tokens read", long[0].tokens, "tokens"),
-            plain("forward, CPU", median(cost.forward for cost in long), "s"),
-            plain("encode, CPU", median(cost.encode for cost in long), "s"),
-            plain("sampler, CPU", median(cost.update for cost in long), "s"),
-            at_most("sampler over forward + encode", percent, TARGET_PERCENT, "%"),
-            plain("the same, half the tokens", shorter, "%"),
-            plain("sampler a token, CPU", each, "us"),
-            plain("the same, half the tokens", before, "us"),
-            at_most("sampler a token, over half the tokens", each / before, TARGET_GROWTH, "x"),
-            plain("sampler state", long[0].state_mib, "MiB"),
-            at_most("sampler state, over half the tokens", long[0].state_mib / short[0].state_mib, 1.0, "x"),
+            plain("tokens read", cost.tokens, "tokens"),
+            at_most("forward + encode + sampler, CPU", minutes, TARGET_MINUTES * of_target, "min"),
+            plain("sampler and codes over forward + encode", 100 * cost.sampling / cost.reading, "%"),
+            at_most("peak memory", cost.peak_mib / 1024, TARGET_GIB, "GiB"),
+            at_most("sampler state a feature", cost.state_bytes / self.n_features, TARGET_BYTES, "bytes"),
         ]
 
 
-def create(*, options: BenchOptions) -> SamplerBench:
+def create(*, options: BenchOptions) -> SamplerBench | MillionBench:
     """Make the bench. Raise UsageError for options that it does not use."""
-    options.only("sampler")
-    return SamplerBench()
+    options.only("sampler", "size")
+    return SamplerBench() if options.size is None else MillionBench()
 
 
-def _open_source() -> TorchSource:
-    """The demo's first feature set, with one thread."""
-    from labeling.config import demo_config
-    from labeling.sources.torch import create as open_source
+def _stage_rows(stage: Stage, name: str) -> list[Row]:
+    cost = measure(stage)
+    return [
+        plain(f"{name}: tokens read", cost.tokens, "tokens"),
+        plain(f"{name}: forward + encode", cost.reading, "s"),
+        at_most(f"{name}: the stage over forward + encode", cost.ratio, TARGET_RATIO, "x"),
+        plain(f"{name}: of that, sampler and codes", cost.share("sampling"), "%"),
+        plain(f"{name}: of that, merging and tables of all features", cost.share("tables"), "%"),
+        plain(f"{name}: of that, contexts of {CONTEXT_FEATURES:,} features", cost.share("contexts"), "%"),
+        plain(f"{name}: reading the corpus, beside that", cost.share("corpus"), "%"),
+        plain(f"{name}: peak memory", cost.peak_mib, "MiB"),
+    ]
 
-    config = demo_config(environment={}, overrides={})
-    return open_source(feature_sets=config.features[:1], threads=1)
 
+def _fullest_bytes() -> float:
+    """Bytes of a feature whose lists are full and whose histograms have a count in every bin, at the default sizes.
 
-def _pass_over(source: TorchSource, windows: pl.DataFrame) -> Cost:
-    """Read the windows once, from an empty state."""
+    State does not depend on how many features there are, except through what they have.
+    """
     import torch
 
+    from labeling.bins import BINS_PER_OCTAVE, HISTOGRAM_BINS
     from labeling.config import SampleConfig
-    from labeling.sampler import empty_state, update
+    from labeling.events import EventCollector
+    from labeling.sampler import Sizes, summarize
     from labeling.types import SPLITS
 
-    settings = SampleConfig()
-    state = empty_state(source.feature_sets[0].n_features, top=settings.top, reservoir=settings.reservoir)
-    split = torch.tensor([SPLITS.index(name) for name in windows["split"].to_list()])
-    first, tokens, spent = int(windows["window_id"][0]), 0, {"forward": 0.0, "encode": 0.0, "update": 0.0}
-    for batch, activations in _timed(source.hidden(windows, sequence=settings.sequence), spent, "forward"):
-        for events in _timed(source.encode(batch, activations), spent, "encode"):
-            started = time.process_time()
-            update(
-                state,
-                events.feature,
-                window=events.window,
-                split=split[events.window - first],
-                value=events.value,
-                seed=settings.seed,
-            )
-            spent["update"] += time.process_time() - started
-            tokens += events.n_tokens
-    return Cost(tokens, **spent, state_mib=sum(tensor.nbytes for tensor in state.tensors().values()) / 2**20)
+    settings, n_features = SampleConfig(), 64
+    window = torch.arange(2 * HISTOGRAM_BINS * len(SPLITS))
+    split, step = window % len(SPLITS), window // len(SPLITS) % HISTOGRAM_BINS
+    value = torch.exp2((0.5 - step) / BINS_PER_OCTAVE)
+    collector = EventCollector(window, split=split, width=settings.window)
+    for feature in range(n_features):
+        collector.add(torch.full_like(window, feature), window=window, position=torch.zeros_like(window), value=value)
+    sizes = Sizes(n_features, top=settings.top, reservoir=settings.reservoir, seed=0)
+    tensors = summarize(collector.sorted(), sizes).tensors()
+    return sum(tensor.nbytes for name, tensor in tensors.items() if name != "sizes") / n_features
 
 
-def _timed(items: Iterator[Value], spent: dict[str, float], name: str) -> Iterator[Value]:
-    """The same items; the CPU seconds it takes to make them are added to `spent[name]`."""
-    while True:
-        started = time.process_time()
-        item = next(items, None)
-        spent[name] += time.process_time() - started
-        if item is None:
-            return
-        yield item
+def _gpu_rows() -> list[Row]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return [plain("GPU: there is none here", None, "")]
+    cost = measure(GPU_STAGE)
+    return [
+        at_most("GPU: the stage over forward + encode", cost.ratio, TARGET_RATIO, "x"),
+        plain("GPU: tokens a second, the whole stage", cost.tokens / (cost.reading * cost.ratio), "1/s"),
+    ]

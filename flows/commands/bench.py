@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,20 +24,24 @@ from labeling.registry import create, names
     type=click.Path(path_type=Path),
     help="For the benches `demo` and `prompts`: measure the labels or the judges of this workspace.",
 )
-@click.option("--corpus", help="For the bench `prompts`: a file or folder of text, instead of the embedded corpus.")
+@click.option(
+    "--corpus", help="For the benches `prompts` and `delphi`: a file or folder of text, instead of the embedded corpus."
+)
 @click.option(
     "--kills", type=click.IntRange(min=1), help="For the benches `kills` and `llm`: runs to kill, 30 if left out."
 )
 @click.option("--seed", type=int, help="For the same: of the random moments, 0 if left out.")
+@click.option(
+    "--size", type=click.Choice(["million"]), help="For the bench `sampler`: a dictionary of 1,048,576 features."
+)
+@click.option("--python", help="For the bench `delphi`: the Python of an environment where eai-delphi is installed.")
 @json_option
-def bench(
-    name: str, workspace: Path | None, corpus: str | None, kills: int | None, seed: int | None, as_json: bool
-) -> None:
+def bench(name: str, as_json: bool, **options: Any) -> None:
     """Measure what the documentation promises, and print each number beside its target.
 
     Exit code 1 when a target is missed. With --json: a list of objects with name, value, unit, target, ok.
     """
-    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(workspace, corpus, kills, seed))
+    chosen: Bench = create(benches, name, kind="bench", options=BenchOptions(**options))
     rows = chosen.measure()
     click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else as_text(rows))
     if not all(row.ok for row in rows):

@@ -13,7 +13,8 @@ from labeling.types import JSON
 from labeling.workspace import Workspace
 
 if TYPE_CHECKING:
-    from flows.stages.estimate import Estimate, Figure
+    from flows.stages.estimate import Estimate
+    from flows.stages.extrapolate import Figure
 
 LABEL_TOKENS, SCORE_TOKENS, SCORE_REQUESTS = 1_350, 4_700, 5
 """Prompt tokens (characters / 4) of a label and of 100 judged windows, and the requests these take: means over 100 features
@@ -74,34 +75,45 @@ def _line(e: Estimate) -> str:
 
 
 def _total_line(estimates: Sequence[Estimate]) -> str:
-    from flows.stages.estimate import Figure
-
-    def total(figures: Sequence[Figure]) -> Figure:
-        return Figure(sum(f.value for f in figures), sum(f.error**2 for f in figures) ** 0.5)
+    from flows.stages.extrapolate import add
 
     costs = [e.cost_usd for e in estimates if e.cost_usd is not None]
-    cost = total(costs) if len(costs) == len(estimates) else None
+    cost = add(costs) if len(costs) == len(estimates) else None
     return (
-        f"In all: {_count(total([e.requests for e in estimates]))} requests, "
-        f"{_count(total([e.prompt_tokens for e in estimates]))} prompt tokens, {_dollars(cost)}"
+        f"In all: {_count(add([e.requests for e in estimates]))} requests, "
+        f"{_count(add([e.prompt_tokens for e in estimates]))} prompt tokens, {_dollars(cost)}"
     )
 
 
 def _notes(estimates: Sequence[Estimate]) -> list[str]:
     rendered = max(e.rendered for e in estimates)
     notes = [
-        f"Nothing was sent. The prompts of up to {rendered} features drawn at random were written; ± is one standard error of "
-        "that draw. What the ledger has answered is left out; labels that are not written yet count with a typical length."
+        f"Nothing was sent. The prompts of up to {rendered} features drawn at random were written; ± is one standard error, "
+        "of that draw and of what is guessed. What the ledger has answered or has in a batch is left out, and so are "
+        "second questions, which bad answers bring."
     ]
-    for model, stage in sorted({(e.model, e.stage) for e in estimates}):
-        one = next(e for e in estimates if (e.model, e.stage) == (model, stage))
-        notes.append(
-            f"{model}, {stage}: tokens are characters / 4, and were not compared with any bill yet."
-            if one.billed_per_estimated is None
-            else f"{model}, {stage}: tokens are characters / 4, times {one.billed_per_estimated:.2f}, which is what "
-            f"{one.n_billed:,} earlier answers were billed."
+    for stage, model, label in sorted({(e.stage, e.model, e.label) for e in estimates}, key=str):
+        if label is not None:
+            notes.append(
+                f"{model}, {stage}: labels that are not written yet count with {label.characters:.0f} ± {label.error:.0f} "
+                "characters."
+            )
+    return notes + [_billed_note(e) for e in {(e.stage, e.model): e for e in estimates}.values()]
+
+
+def _billed_note(e: Estimate) -> str:
+    from flows.stages.extrapolate import output_error, prompt_error
+
+    prompt, output, seen = prompt_error(e.billed), output_error(e.billed), e.billed
+    if seen.ratio is None or seen.output_tokens is None:
+        return (
+            f"{e.model}, {e.stage}: tokens are characters / 4, ± {prompt:.0%}, and an answer's length is a guess, "
+            f"± {output:.0%}: they were not compared with any bill yet."
         )
-    return notes
+    return (
+        f"{e.model}, {e.stage}: tokens are characters / 4, times {seen.ratio:.2f} ± {seen.ratio * prompt:.2f}, and an answer "
+        f"has {seen.output_tokens:.0f} ± {seen.output_tokens * output:.1f}, as {seen.n_answers:,} earlier answers were billed."
+    )
 
 
 def _count(figure: Figure) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from labeling.types import JSON, CompletionFailure, LLMRequest
 
 SHOWN_MATCHES = 5
-NOT_KNOWN = "not known"
 FORMATS = (".parquet", ".csv")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """What would move a terminal's cursor, or cannot be printed."""
@@ -132,8 +131,8 @@ def _find_key(opened: Ledger, start: str) -> str:
 
 
 def _summary_lines(summary: LedgerSummary, interrupted: int) -> list[str]:
-    uncounted = _and_unknown(summary.n_tokens_unknown, "requests whose server did not say")
-    unpriced = _and_unknown(summary.n_cost_unknown, "requests at a price not known")
+    uncounted = summary.n_tokens_unknown, "whose server did not say"
+    cost = None if summary.cost_usd is None else f"${summary.cost_usd:,.4f}"
     rows = [
         ("answered", f"{summary.answered:,}"),
         ("failed", f"{summary.failed:,}"),
@@ -141,9 +140,9 @@ def _summary_lines(summary: LedgerSummary, interrupted: int) -> list[str]:
         ("under way", f"{summary.sent - interrupted:,}"),
         ("interrupted", f"{interrupted:,}" + (": the next run sends them again" if interrupted else "")),
         ("pending", f"{summary.pending:,}"),
-        ("tokens in", f"{_tokens_in(summary)}{uncounted}"),
-        ("tokens out", f"{_known(summary.output_tokens)}{uncounted}"),
-        ("cost", f"{NOT_KNOWN if summary.cost_usd is None else f'${summary.cost_usd:,.4f}'}{unpriced}"),
+        ("tokens in", _but_for(_tokens_in(summary), *uncounted)),
+        ("tokens out", _but_for(_count(summary.output_tokens), *uncounted)),
+        ("cost", _but_for(cost, summary.n_cost_unknown, "whose price or tokens are not known")),
         ("batches under way", f"{len(summary.batches):,}"),
         *((f"  {b.batch[:12]}", f"{b.state}, {b.n_requests:,} requests to {b.model}") for b in summary.batches),
     ]
@@ -151,18 +150,23 @@ def _summary_lines(summary: LedgerSummary, interrupted: int) -> list[str]:
     return [f"{name:<{width}}  {text}" for name, text in rows]
 
 
-def _tokens_in(summary: LedgerSummary) -> str:
-    if summary.cached_input_tokens is None:
-        return _known(summary.input_tokens)
-    return f"{_known(summary.input_tokens)}, {summary.cached_input_tokens:,} of them from a cache"
+def _tokens_in(summary: LedgerSummary) -> str | None:
+    count = _count(summary.input_tokens)
+    if count is None or summary.cached_input_tokens is None:
+        return count
+    return f"{count}, {summary.cached_input_tokens:,} of them from a cache"
 
 
-def _known(count: int | None) -> str:
-    return NOT_KNOWN if count is None else f"{count:,}"
+def _count(count: int | None) -> str | None:
+    return None if count is None else f"{count:,}"
 
 
-def _and_unknown(count: int, what: str) -> str:
-    return f", and {count:,} {what}" if count else ""
+def _but_for(known: str | None, n_unknown: int, which: str) -> str:
+    """A sum, and what is missing in it. `known` None means that all of it is."""
+    requests = f"{n_unknown:,} request{'s' * (n_unknown != 1)} {which}"
+    if known is None:
+        return f"not known: {requests}"
+    return f"{known}, without {requests}" if n_unknown else known
 
 
 def _fields(request: LLMRequest) -> dict[str, JSON]:

@@ -50,6 +50,8 @@ SHORTCUTS = {
     "base_url": ("llm.base_url",),
     "max_tokens": ("corpus.max_tokens",),
     "seed": ("sample.seed",),
+    "cache_activations": ("sample.cache_activations",),
+    "force": ("features.force",),
     "max_cost": ("llm.max_cost",),
     "max_requests": ("llm.max_requests",),
     "retry_failed": ("llm.retry_failed",),
@@ -71,6 +73,15 @@ def override_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--base-url", help="A server that speaks the provider's protocol.")
     @click.option("--max-tokens", type=int, help="Tokens of the corpus to read.")
     @click.option("--seed", type=int, help="Seed of every random choice.")
+    @click.option(
+        "--cache-activations",
+        is_flag=True,
+        default=None,
+        help="Keep all activations of the sample as an activation table, which other runs and programs can read.",
+    )
+    @click.option(
+        "--force", is_flag=True, default=None, help="Go on when a dictionary says it belongs to another model or hook."
+    )
     @click.option("--max-cost", type=float, help="US dollars that this run may spend on language models; exit code 4.")
     @click.option("--max-requests", type=int, help="Requests to language models that this run may send; exit code 4.")
     @click.option("--retry-failed", is_flag=True, default=None, help="Ask again for answers that could not be used.")

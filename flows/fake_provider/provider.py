@@ -32,6 +32,8 @@ ANTHROPIC: Api = AnthropicApi()
 OPENAI: Api = OpenAIApi()
 QUESTION_PATHS = {"/v1/messages", "/v1/chat/completions"}
 
+SCHEMA_PARAMETERS = {"response_format", "output_config"}
+
 Answer = Callable[[Asked], str]
 
 
@@ -75,6 +77,8 @@ class LoopbackProvider:
     """What the first calls about batches and files meet, in turn: `{"create": ["500", "lost_create"]}`."""
     says_usage: bool = True
     """Whether answers tell how many tokens they took; some servers that speak a provider's protocol don't."""
+    takes_schemas: bool = True
+    """Whether questions may bring a JSON schema. Some servers that speak a provider's protocol refuse them with 400."""
     prompt_cache: bool = True
     """Whether usage tells of cached prefixes. It then depends on what was asked before; without, only on the body."""
     keep_asked: bool = True
@@ -168,6 +172,10 @@ class LoopbackProvider:
             body = json.loads(request.body)
             if body.get("stream"):
                 raise Refused(400, "stream: this provider does not stream")
+            if not self.takes_schemas and (named := SCHEMA_PARAMETERS & body.keys()):
+                raise Refused(
+                    400, f"Invalid parameter: {named} of type 'json_schema' is not supported with this model."
+                )
             asked = self._note(api, body, request.headers)
         wait = self._limits.take(self._charge(api, asked), time.monotonic())
         if wait:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from labeling.ledger import Ledger
@@ -20,8 +24,12 @@ class Billed:
     n_answers: int = 0
     ratio: float | None = None
     """Billed prompt tokens over characters / 4."""
+    ratio_error: float | None = None
+    """One standard error of the ratio; None for a single answer."""
     output_tokens: float | None = None
     """Mean of an answer."""
+    output_error: float | None = None
+    """One standard error of the mean; None for a single answer."""
     cached_share: float = 0.0
     """Share 0-1 of prompt tokens that came from the provider's prompt cache."""
 
@@ -45,13 +53,21 @@ def billed_before(workspace: Workspace, model: str, purpose: str) -> Billed:
             .tail(ANSWERS_READ)
         )
         requests = [ledger.request(key) for key in rows["request_key"]]
-    characters = sum(len(request.system) + len(request.user) for request in requests)
-    if rows.is_empty() or not characters:
+    expected = np.array([(len(request.system) + len(request.user)) / 4 for request in requests], dtype=float)
+    if not expected.sum():
         return Billed()
-    read = int(rows["input_tokens"].sum())
+    read, written = rows["input_tokens"].to_numpy(), rows["output_tokens"].to_numpy()
+    ratio = float(read.sum() / expected.sum())
     return Billed(
         n_answers=len(rows),
-        ratio=4 * read / characters,
-        output_tokens=int(rows["output_tokens"].sum()) / len(rows),
-        cached_share=int(rows["cached_input_tokens"].sum()) / read,
+        ratio=ratio,
+        ratio_error=_mean_error((read - ratio * expected) / expected.mean()),
+        output_tokens=float(written.mean()),
+        output_error=_mean_error(written),
+        cached_share=int(rows["cached_input_tokens"].sum()) / int(read.sum()),
     )
+
+
+def _mean_error(values: npt.NDArray[Any]) -> float | None:
+    """Standard error of the mean of the values; None for a single one."""
+    return None if len(values) < 2 else float(values.std(ddof=1)) / math.sqrt(len(values))

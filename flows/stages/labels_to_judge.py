@@ -113,7 +113,9 @@ def _texts_of(explanations: pl.DataFrame, explainer: Explainer) -> dict[int, str
 def _with_rivals(
     session: Session, sample: Sample, labels: pl.DataFrame, texts: dict[int, str], *, wanted: int
 ) -> pl.DataFrame:
-    neighbors = decoder_neighbors(session.workspace, sample.sample_id, sample.feature_set.n_features)
+    features = np.unique(labels["feature"].to_numpy()).astype(np.int64)
+    near = decoder_neighbors(session.workspace, sample.sample_id, features)
+    neighbors = dict(zip(features.tolist(), near, strict=True))
     counts = Counter(same_text(text) for text in texts.values())
     rows = list(labels.select("feature", "text").iter_rows())
     rivals = [
@@ -150,11 +152,10 @@ def assigned_controls(session: Session, sample: Sample, labeled: pl.Series) -> l
         pl.col("feature").is_in(labeled.to_list())
     )
     ids = features["feature"].to_numpy().astype(np.int64)
-    neighbors = decoder_neighbors(session.workspace, sample.sample_id, sample.feature_set.n_features)
     assigned = assign_controls(
         ids,
         firing_rate=features["firing_rate"].to_numpy(),
-        neighbors=neighbors[ids],
+        neighbors=decoder_neighbors(session.workspace, sample.sample_id, ids),
         labeled=np.ones(len(ids), dtype=np.bool_),
         limit=session.config.score.control_features,
         generator=np.random.default_rng(session.config.sample.seed),

@@ -59,6 +59,12 @@ def find_corpus(session: Session, source: FeatureSource, *, max_tokens: int) -> 
     return _read_back(session, corpus_id, corpus.name) if session.store.shard_done("corpus", corpus_id, 0) else None
 
 
+def read_documents(session: Session, source: FeatureSource, *, n: int) -> Iterator[TokenizedDocument]:
+    """The first `n` documents of the corpus once more, without duplicates, as they were cut when it was prepared."""
+    corpus = _open_corpus(session, source)
+    return islice(_tokenized(source, without_duplicates(corpus.documents(), DuplicateFilter())), n)
+
+
 def _open_corpus(session: Session, source: FeatureSource) -> Corpus:
     if isinstance(source, BringsCorpus):
         return source.own_corpus

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,23 +15,25 @@ import torch
 
 from flows.session import Session
 from flows.sources import SourceGroup, close_sources, group_feature_sets, open_source
+from flows.stages.cache_activations import cache_activations
 from flows.stages.choose_contexts import FEATURES_PER_SHARD, ContextShard, context_shard
 from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_corpus
-from flows.stages.sampler_files import codes_file, directions_file, load_state, state_file
-from labeling import evidence
-from labeling.codes import Codes, save_codes
+from flows.stages.sample_shard import SampleShard, sample_shard
+from flows.stages.sampler_files import directions_file, load_state, state_file
 from labeling.context_tables import feature_tables
 from labeling.errors import FeatlasError
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
-from labeling.sampler import SamplerState, empty_state, merge, update
-from labeling.sources import FeatureSetInfo, NamesFeatures
+from labeling.sampler import SamplerState, merge
+from labeling.sources import FeatureSetInfo, FeatureSource, NamesFeatures
 from labeling.tensor_files import save_tensors
 from labeling.types import SPLITS, TAU_SHARE
 from labeling.workspace import Workspace
 
 TORCH_THREADS = 2
 """Taken unasked by one process: of more a small model gains little."""
+MERGED_AT_ONCE = 16
+"""States of shards that are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,6 @@ class Sample:
     sample_id: str
     feature_set: FeatureSetInfo
     corpus: PreparedCorpus
-
-
-@dataclass(frozen=True)
-class SampleShard:
-    """One shard of documents, for all feature sets of a group."""
-
-    root: Path
-    group: SourceGroup
-    sample_ids: tuple[str, ...]
-    corpus_id: str
-    shard: int
-    sequence: int
-    top: int
-    reservoir: int
-    seed: int
 
 
 def sample_all(session: Session) -> list[Sample]:
@@ -86,14 +72,26 @@ def find_samples(session: Session) -> list[Sample]:
 
 def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     source = open_source(group, session.workspace, say=session.progress.say)
-    settings = session.config.sample
     for info in source.feature_sets:
         _check_selections(session, info)
     corpus = prepare_corpus(session, source, max_tokens=group.max_tokens)
     samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
     open_ids = [s.sample_id for s in samples if not session.store.shard_done("sample", s.sample_id, 0)]
-    if not open_ids:
-        return samples
+    if open_ids:
+        _sample_shards(session, source, group, samples)
+        for index, sample in enumerate(samples):
+            if sample.sample_id in open_ids:
+                if isinstance(source, NamesFeatures):
+                    _save_names(session, sample, source.feature_names())
+                _finish_sample(session, sample, source.directions(index))
+    for sample in samples if session.config.sample.cache_activations else []:
+        cache_activations(session, source, sample.feature_set, sample_id=sample.sample_id, corpus=sample.corpus)
+    return samples
+
+
+def _sample_shards(session: Session, source: FeatureSource, group: SourceGroup, samples: list[Sample]) -> None:
+    """Run source and dictionaries over all documents that are not done yet."""
+    settings, corpus = session.config.sample, samples[0].corpus
     # two processes gain little over two threads
     parallel = source.parallel and session.processes > TORCH_THREADS and corpus.n_shards > 1
     shard_group = replace(group, threads=1) if parallel else group
@@ -113,18 +111,12 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
         if not all(session.store.shard_done("activations", s.sample_id, shard) for s in samples)
     ]
     done = corpus.n_shards - len(jobs)
-    for job, seconds in session.runner(sample_shard, jobs, name="sample", parallel=parallel):
+    for job, cost in session.runner(sample_shard, jobs, name="sample", parallel=parallel):
         for sample in samples:
-            session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=seconds)
+            session.store.finish_shard("activations", sample.sample_id, job.shard, rows=0, seconds=cost.whole.seconds)
         done += 1
         name = ", ".join(s.feature_set.name for s in samples)
         session.progress.advance(f"sample {name}", done=done, total=corpus.n_shards, unit="shards")
-    for index, sample in enumerate(samples):
-        if sample.sample_id in open_ids:
-            if isinstance(source, NamesFeatures):
-                _save_names(session, sample, source.feature_names())
-            _finish_sample(session, sample, source.directions(index))
-    return samples
 
 
 def _save_names(session: Session, sample: Sample, names: pl.DataFrame) -> None:
@@ -157,48 +149,11 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
     )
 
 
-def sample_shard(job: SampleShard) -> float:
-    """Run the model over one shard of documents; write sampler states and codes. Return wall seconds."""
-    started = time.perf_counter()
-    workspace = Workspace(job.root)
-    source = open_source(job.group, workspace)
-    windows = pl.read_parquet(evidence.shard_file(workspace, "windows", job.corpus_id, job.shard))
-    first = int(windows["window_id"][0])
-    split = torch.from_numpy(windows["split"].replace_strict(list(SPLITS), range(len(SPLITS))).to_numpy().copy())
-    states = [empty_state(info.n_features, top=job.top, reservoir=job.reservoir) for info in source.feature_sets]
-    codes: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in states]
-    for batch in source.events(windows, sequence=job.sequence):
-        update(
-            states[batch.feature_set],
-            batch.feature,
-            window=batch.window,
-            split=split[batch.window - first].long(),
-            value=batch.value,
-            seed=job.seed,
-        )
-        codes[batch.feature_set].append((batch.feature, batch.window, batch.position, batch.value))
-    for sample_id, state, parts, info in zip(job.sample_ids, states, codes, source.feature_sets, strict=True):
-        file = codes_file(workspace, sample_id, job.shard)
-        save_codes(file, _joined(parts), n_features=info.n_features)
-        save_tensors(state_file(workspace, sample_id, job.shard), state.tensors())
-    return time.perf_counter() - started
-
-
-def _joined(parts: list[tuple[torch.Tensor, ...]]) -> Codes:
-    if not parts:
-        none = np.zeros(0, np.int64)
-        return Codes(none, none, none, np.zeros(0, np.float32))
-    feature, window, position, value = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-    return Codes(feature, window, position, value)
-
-
 def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | None) -> None:
     """Merge the shards' states, decide which features are worth labeling, and choose contexts."""
     workspace, store, settings = session.workspace, session.store, session.config.sample
     started = time.perf_counter()
-    state = load_state(state_file(workspace, sample.sample_id, 0))
-    for shard in range(1, sample.corpus.n_shards):
-        state = merge(state, load_state(state_file(workspace, sample.sample_id, shard)))
+    state = _merged(workspace, sample)
     table = _described(state, sample.corpus)
     if not (table.maximum > 0).any():
         raise FeatlasError(
@@ -231,6 +186,15 @@ def _finish_sample(session: Session, sample: Sample, directions: np.ndarray | No
             f"contexts {sample.feature_set.name}", done=job.end, total=state.n_features, unit="features"
         )
     store.finish_shard("sample", sample.sample_id, 0, rows=state.n_features, seconds=time.perf_counter() - started)
+
+
+def _merged(workspace: Workspace, sample: Sample) -> SamplerState:
+    """State of all shards, some at a time."""
+    files = [state_file(workspace, sample.sample_id, shard) for shard in range(sample.corpus.n_shards)]
+    states: list[SamplerState] = []
+    for first in range(0, len(files), MERGED_AT_ONCE):
+        states = [merge([*states, *map(load_state, files[first : first + MERGED_AT_ONCE])])]
+    return states[0]
 
 
 def _described(state: SamplerState, corpus: PreparedCorpus) -> FeatureTable:

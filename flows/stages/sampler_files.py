@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from labeling.sampler import SamplerState
+from labeling.sampler import SamplerState, state_from
 from labeling.workspace import Workspace
 
 
@@ -22,7 +22,7 @@ def codes_file(workspace: Workspace, sample_id: str, shard: int) -> Path:
 
 
 def load_state(path: Path) -> SamplerState:
-    return SamplerState(**load_file(path))
+    return state_from(load_file(path))
 
 
 def directions_file(workspace: Workspace, sample_id: str) -> Path:

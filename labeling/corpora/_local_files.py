@@ -20,8 +20,9 @@ class LocalFiles:
     files: tuple[Path, ...]
 
     def place(self, file: Path) -> str:
-        """The file as people know it: its path below the folder."""
-        return file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
+        """The file as people know it: its path below the folder. Bytes that are no UTF-8 are replaced: no table takes them."""
+        name = file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def content_hash(self) -> str:
         """Hash of the names and contents of the files."""
@@ -30,7 +31,8 @@ class LocalFiles:
 
 
 def find_files(path: str | None, *, source: str, endings: Sequence[str], wanted: str) -> LocalFiles:
-    """Find the files of a corpus. In a folder, hidden ones and those with other endings are passed over.
+    """Find the files of a corpus. In a folder, hidden ones and those with other endings are passed over, and so is what
+    is no file: links that lead nowhere, pipes.
 
     `wanted` says in messages what the path should be.
 
@@ -52,8 +54,8 @@ def find_files(path: str | None, *, source: str, endings: Sequence[str], wanted:
 def _files_below(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
     for here, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        kept = (name for name in sorted(names) if not name.startswith("."))
-        yield from (Path(here, name) for name in kept if name.lower().endswith(tuple(endings)))
+        kept = (name for name in sorted(names) if not name.startswith(".") and name.lower().endswith(tuple(endings)))
+        yield from (file for name in kept if (file := Path(here, name)).is_file())
 
 
 @lru_cache(maxsize=8)

@@ -174,6 +174,16 @@ def tensors_of(file: Path, loaded: Mapping[str, JSON]) -> Tensors:
     return Tensors(file, {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)})
 
 
+def refuse_scaling(tensors: Tensors) -> None:
+    """Some releases have a factor for each feature; of 1 in all that are in use. Raise FeatlasError for another one."""
+    name = tensors.first("scaling_factor", "finetuning_scaling_factor")
+    if name in tensors and not torch.allclose(tensors.named[name].float(), torch.tensor(1.0)):
+        raise FeatlasError(
+            f"{tensors.file}: {name!r} is not 1 everywhere, and finetuned scales are not supported. Multiply it into the "
+            "weights with the program that wrote it."
+        )
+
+
 def pickle_refused(place: Path, names: Sequence[str], why: str) -> FeatlasError:
     """What is said of pickled files that hold more than tensors, or nothing that is known."""
     return FeatlasError(

@@ -26,7 +26,7 @@ from labeling.dictionaries._architectures import (
     unit_decoder,
 )
 from labeling.dictionaries._codes import Origin
-from labeling.dictionaries._files import Settings, Tensors, read_json, read_safetensors
+from labeling.dictionaries._files import Settings, Tensors, read_json, read_safetensors, refuse_scaling
 from labeling.errors import FeatlasError
 
 WEIGHTS = "sae_weights.safetensors"
@@ -51,7 +51,7 @@ def create(*, path: Path) -> Coder:
     tensors = read_safetensors(path / WEIGHTS)
     architecture = _architecture(config)
     weights = _weights(config, tensors, gate=architecture == "gated", transcoder=architecture in TRANSCODERS)
-    _refuse_scaling(tensors)
+    refuse_scaling(tensors)
     place = _input(config, transcoder=architecture in TRANSCODERS)
     return replace(_coder(architecture, config, tensors, weights, place), origin=origin(config))
 
@@ -118,16 +118,6 @@ def _factor(config: Settings) -> float:
         SCALER,
     )
     return 1.0
-
-
-def _refuse_scaling(tensors: Tensors) -> None:
-    """Old dictionaries have a factor for each feature; of 1 in all that are in use."""
-    name = tensors.first("scaling_factor", "finetuning_scaling_factor")
-    if name in tensors and not torch.allclose(tensors.named[name].float(), torch.tensor(1.0)):
-        raise FeatlasError(
-            f"{tensors.file}: {name!r} is not 1 everywhere, and finetuned scales are not supported. Multiply it into the "
-            "weights with the SAELens version that wrote it."
-        )
 
 
 def _coder(architecture: str, config: Settings, tensors: Tensors, weights: Weights, place: Input) -> Coder:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from labeling.hard_negatives import token_incidence
+from labeling.hard_negatives import token_counts
 from labeling.pattern_phrases import phrase
 from labeling.patterns import MAX_RATE, VERSION, Pattern, Rule, log_odds
 from labeling.types import JSON, QUANTILES, Evidence, IntArray, Label, LLMRequest, LLMResult, NoLabel, Windows
@@ -251,4 +251,4 @@ def pairs_of(windows: Windows) -> tuple[Pairs, Pairs]:
 @lru_cache(maxsize=2)
 def presence(windows: Windows) -> sparse.csr_matrix:
     """1 where a token stands in a window, [n, vocabulary]; made once for all features."""
-    return sparse.csr_matrix(token_incidence(windows) > 0, dtype=np.float64)
+    return sparse.csr_matrix(token_counts(windows.tokens, len(windows.vocabulary)) > 0, dtype=np.float64)

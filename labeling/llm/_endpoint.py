@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from labeling.errors import UsageError
+from labeling.llm._secrets import SHORTEST_ENCODED, without_secret
 from labeling.llm._servers import OwnServer
 
 LONGEST_DETAIL = 600
@@ -41,12 +42,15 @@ class Endpoint:
 
     def scrub(self, text: str) -> str:
         """Shorten a server's words and take the key and a secret address out of them."""
-        text = self.without_key(" ".join(text.replace(self.url, self.shown_url).split()))
+        text = self._without_key(" ".join(text.replace(self.url, self.shown_url).split()))
         return text if len(text) <= LONGEST_DETAIL else text[:LONGEST_DETAIL] + "..."
 
-    def without_key(self, text: str) -> str:
-        """Take the key out of a text, should a server repeat it."""
-        return text if self.key_is_placeholder else text.replace(self.key, f"[{self.key_name}]")
+    def without_key(self, answer: str) -> str:
+        """Take the key out of an answer, should a server repeat it. A word such as `none` is no key: it may be the answer."""
+        return answer if len(self.key) < SHORTEST_ENCODED else self._without_key(answer)
+
+    def _without_key(self, text: str) -> str:
+        return text if self.key_is_placeholder else without_secret(text, self.key, f"[{self.key_name}]")
 
 
 def read_endpoint(

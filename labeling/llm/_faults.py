@@ -65,6 +65,8 @@ class Fault:
     """How long the server asked to wait; None when it did not say."""
     answer: Completion | None = None
     """What came back and is billed all the same."""
+    status: int | None = None
+    """Of the HTTP error; None where there was none."""
 
 
 def status_fault(endpoint: Endpoint, status: int, body: object, headers: Mapping[str, str]) -> Fault:
@@ -77,8 +79,9 @@ def status_fault(endpoint: Endpoint, status: int, body: object, headers: Mapping
     detail = f"HTTP {status}: {said}"
     if status in RETRYABLE_STATUS or status >= 500:
         reason = RETRYABLE_STATUS.get(status, "server_error")
-        return Fault(reason, True, detail, retry_after_seconds=retry_after(headers, now=time.time()))
-    return Fault(_rejection(status, codes, message), False, detail)
+        wait = retry_after(headers, now=time.time())
+        return Fault(reason, True, detail, retry_after_seconds=wait, status=status)
+    return Fault(_rejection(status, codes, message), False, detail, status=status)
 
 
 def connection_fault(endpoint: Endpoint, error: Exception) -> Fault:

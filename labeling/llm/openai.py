@@ -17,6 +17,7 @@ from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_disp
 from labeling.llm._endpoint import Endpoint, read_endpoint
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
+from labeling.llm._schemas import send_with_or_without
 from labeling.llm._servers import OwnServer
 from labeling.types import JSON, Completion, LLMRequest
 
@@ -93,6 +94,9 @@ class _Client:
         await self._clients.close()
 
     async def send(self, request: LLMRequest) -> Reply:
+        return await send_with_or_without(self._endpoint, lambda schema: self._send(request, with_schema=schema))
+
+    async def _send(self, request: LLMRequest, *, with_schema: bool) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
             with self._clients.one() as client:
@@ -100,7 +104,7 @@ class _Client:
                     model=self._endpoint.model,
                     messages=(),
                     # In the parameters of its own the SDK checks every part against its types: as long as the HTTP takes.
-                    extra_body=chat_body(request, self._endpoint.model),
+                    extra_body=chat_body(request, self._endpoint.model, with_schema=with_schema),
                 )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
@@ -110,18 +114,18 @@ class _Client:
         return Reply(read_chat(reply.http_response.content, self._endpoint), reply.headers)
 
 
-def chat_body(request: LLMRequest, model: str) -> dict[str, JSON]:
+def chat_body(request: LLMRequest, model: str, *, with_schema: bool = True) -> dict[str, JSON]:
     """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
     user = {"role": "user", "content": request.user}
-    return {
+    body: dict[str, JSON] = {
         "model": model,
         "messages": [{"role": "system", "content": request.system}, user] if request.system else [user],
         "max_completion_tokens": request.max_output_tokens,
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
-        },
     }
+    if not with_schema:
+        return body
+    schema = {"name": "answer", "schema": dict(request.schema), "strict": True}
+    return {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:

@@ -62,7 +62,8 @@ class FeatureSetInfo:
 
 @dataclass(frozen=True)
 class EventBatch:
-    """Non-zero activations of one feature set on some whole windows; four tensors with one entry an event."""
+    """Non-zero activations of one feature set on some whole windows; four tensors with one entry an event, on the device
+    where they were made."""
 
     feature_set: int
     """Index into `FeatureSource.feature_sets`."""

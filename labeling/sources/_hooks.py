@@ -47,6 +47,8 @@ def find_place(module: torch.nn.Module, hook: str, *, model: str) -> Place:
         )
     known = _module_names(module)
     found = path if path in known else _without_head(module, path)
+    if found not in known and family is not None:
+        found = _in_language_model(family, found)
     if found not in known:
         raise _unknown(module, hook, model=model)
     if side == "normalized" and _epsilon(module.get_submodule(found)) is None:
@@ -113,8 +115,17 @@ def _without_head(module: torch.nn.Module, path: str) -> str:
     return path.removeprefix(f"{getattr(module, 'base_model_prefix', '')}.")
 
 
+def _in_language_model(family: Family, path: str) -> str:
+    """The path where the layers are, where it was written for the language model alone: `layers.7` of one with images."""
+    outer, _, layers = family.stack.rpartition(".")
+    return f"{outer}.{path}" if outer and path.startswith(f"{layers}.") else path
+
+
 def _nearest(hook: str, names: list[str]) -> list[str]:
-    return get_close_matches(hook, names, n=NEAREST, cutoff=0.3) or names[:NEAREST]
+    """The most similar names; where none is, those with the same number, which is the layer."""
+    numbers = re.findall(r"\d+", hook)
+    same_layer = [name for name in names if numbers and re.findall(r"\d+", name)[:1] == numbers[:1]]
+    return (get_close_matches(hook, names, n=NEAREST, cutoff=0.3) or same_layer or names)[:NEAREST]
 
 
 def _module_names(module: torch.nn.Module) -> list[str]:

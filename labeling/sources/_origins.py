@@ -23,24 +23,40 @@ def check_model(origin: Origin | None, *, feature_set: str, model: str) -> None:
         return
     raise UsageError(
         f"The dictionary of the feature set {feature_set!r} says that it was trained on the model {origin.model!r}, but "
-        f"`model` is {model!r}. Set `model` to the former; or `force = true`, if they are the same or you want it so."
+        f"`model` is {model!r}. Set `model` to the former; or, if they are the same or you want it so, `force = true` in the "
+        "config or `--force`."
     )
 
 
 def check_hook(origin: Origin | None, *, feature_set: str, hook: str, module: torch.nn.Module, model: str) -> None:
     """Raise UsageError when the dictionary was trained at another place of `module`, a whole model, than `hook`."""
-    place: Place | None = find_place(module, hook, model=model)
+    trained = _trained_at(origin, module, model=model)
+    try:
+        place = find_place(module, hook, model=model)
+    except UsageError as error:
+        if trained is None or origin is None:
+            raise
+        raise UsageError(
+            f"{error} Without `hook` that is {origin.hook!r}, where its dictionary was trained."
+        ) from error
     if origin is None or origin.hook is None or origin.hook == hook:
         return
-    try:
-        trained = find_place(module, origin.hook, model=model)
-    except UsageError:
-        trained = None  # the model has no such place, so it is another one
     if trained != place:
         raise UsageError(
             f"The dictionary of the feature set {feature_set!r} says that it was trained at {origin.hook!r}, but `hook` is "
-            f"{hook!r}, which is another place. Leave `hook` out to use the former; or set `force = true`."
+            f"{hook!r}, which is another place. Leave `hook` out to use the former; or set `force = true` in the config, or "
+            "run with `--force`."
         )
+
+
+def _trained_at(origin: Origin | None, module: torch.nn.Module, *, model: str) -> Place | None:
+    """Where the dictionary was trained; None when it does not say, or the model has no such place."""
+    if origin is None or origin.hook is None:
+        return None
+    try:
+        return find_place(module, origin.hook, model=model)
+    except UsageError:
+        return None
 
 
 def same_model(trained: str, used: str) -> bool:

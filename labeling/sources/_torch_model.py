@@ -118,9 +118,10 @@ class TorchModel:
         parts: dict[Place, list[torch.Tensor]] = {place: [] for place in self._wanted}
         for i in range(0, rows, step):
             read = self._forward(batch.token_ids[i : i + step], batch.attention[i : i + step])
-            counted = batch.counted[i : i + step].to(self.device)
+            # by number, not by mask: a mask on a GPU makes the CPU wait for it
+            counted = batch.counted[i : i + step].flatten().nonzero().squeeze(1).to(self.device)
             for place in self._wanted:
-                parts[place].append(read[place][counted].float())
+                parts[place].append(read[place].flatten(0, 1)[counted].float())
         joined = {place: torch.cat(pieces) for place, pieces in parts.items()}
         return {hook: joined[place] for hook, place in self.places.items()}
 

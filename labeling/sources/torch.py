@@ -20,6 +20,7 @@ from labeling.dictionaries import Dictionary, Origin
 from labeling.errors import FeatlasError, UsageError
 from labeling.identity import identify
 from labeling.sources import EventBatch, FeatureSetInfo, NamedFeatureSet
+from labeling.sources._ahead import ahead
 from labeling.sources._batches import Batch, batches
 from labeling.sources._models import Precision, outline
 from labeling.sources._origins import check_hook, check_model
@@ -102,6 +103,11 @@ class TorchSource:
         return tokenize(self.model.tokenizer, documents)
 
     def events(self, windows: pl.DataFrame, *, sequence: int) -> Iterator[EventBatch]:
+        """As the protocol says. A GPU is a few batches ahead of whoever takes the events."""
+        made = self._events(windows, sequence=sequence)
+        return made if self.model.device == "cpu" else ahead(made)
+
+    def _events(self, windows: pl.DataFrame, *, sequence: int) -> Iterator[EventBatch]:
         for batch, activations in self.hidden(windows, sequence=sequence):
             yield from self.encode(batch, activations)
 
@@ -115,13 +121,13 @@ class TorchSource:
         """Events of every feature set on one batch."""
         for index, (dictionary, info) in enumerate(zip(self.dictionaries, self.feature_sets, strict=True)):
             codes = dictionary.encode(activations[info.hook])
-            row = codes.row.cpu()
+            device = codes.row.device
             yield EventBatch(
                 feature_set=index,
-                feature=codes.feature.cpu(),
-                window=batch.window[row],
-                position=batch.position[row],
-                value=codes.value.cpu(),
+                feature=codes.feature,
+                window=batch.window.to(device)[codes.row],
+                position=batch.position.to(device)[codes.row],
+                value=codes.value,
                 n_tokens=len(batch.window),
             )
 

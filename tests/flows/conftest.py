@@ -1,7 +1,13 @@
-"""The finished mini demo, made once and shared. Tests that change a workspace take a copy."""
+"""The finished mini demo, made once and shared, also between processes. Tests that change a workspace take a copy."""
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -12,10 +18,24 @@ from tests.flows.mini import Mini, Ran, tables, write_config
 
 @pytest.fixture(scope="session")
 def mini_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mini, Ran]:
-    """The mini demo and how its run ended."""
-    folder = tmp_path_factory.mktemp("mini")
-    mini = Mini(write_config(folder), folder / "workspace")
-    return mini, mini.featlas("run")
+    """The mini demo and how its run ended. The first process that needs it makes it, the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "mini"
+    folder.mkdir(exist_ok=True)
+    mini, ended = Mini(folder / "mini.toml", folder / "workspace"), folder / "ended.json"
+    with _alone(folder / "lock"):
+        if not ended.exists():
+            write_config(folder)
+            ended.write_text(json.dumps(asdict(mini.featlas("run"))))
+    return mini, Ran(**json.loads(ended.read_text()))
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """One process at a time."""
+    with file.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

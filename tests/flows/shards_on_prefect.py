@@ -1,6 +1,6 @@
-"""A flow of three tiny shards, run by a test in a process of its own: prints what was recorded, and the error, as JSON.
+"""Flows of three tiny shards, run for tests in one process: prints what each recorded, and its error, as JSON.
 
-python -m tests.flows.shards_on_prefect FOLDER fine|crash|mend|overlap|mend-overlap
+python -m tests.flows.shards_on_prefect FOLDER fine crash mend overlap mend-overlap
 """
 
 from __future__ import annotations
@@ -53,17 +53,18 @@ class Slow:
 
 
 @flow(name="shards", persist_result=False)
-def shards(folder: str, how: str) -> None:
-    recorded, error = [], None
+def shards(folder: str, how: str) -> dict[str, object]:
+    recorded, error = list[list[int]](), None
     try:
         jobs, overlap = [Tiny(Path(folder), n, how) for n in range(3)], 2 if how.endswith("overlap") else 1
         for job, result in run_as_tasks(square, jobs, name=how, overlap=overlap):
             recorded.append([job.shard, result])
     except (FeatlasError, ValueError) as seen:
         error = type(seen).__name__
-    attempts = {file.name: len(file.read_text()) for file in sorted(Path(folder).glob(f"{how}-*"))}
-    sys.stdout.write(json.dumps({"recorded": sorted(recorded), "error": error, "attempts": attempts}))
+    traces = (Path(folder) / f"{how}-{shard}" for shard in range(3))
+    attempts = [len(trace.read_text()) for trace in traces if trace.exists()]
+    return {"recorded": sorted(recorded), "error": error, "attempts": attempts}
 
 
 if __name__ == "__main__":
-    shards(sys.argv[1], sys.argv[2])
+    sys.stdout.write(json.dumps({how: shards(sys.argv[1], how) for how in sys.argv[2:]}))

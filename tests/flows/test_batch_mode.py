@@ -78,6 +78,8 @@ def test_what_is_in_a_batch_is_not_submitted_again(mini: Mini, tmp_path: Path) -
             ran = run(copied, provider, "--mode", "batch", "--no-wait", "--json", command="label")
             assert (ran.code, json.loads(ran.out)["pending"]) == (0, 6), ran.err
         assert provider.counts()["batches"] == 1
+        dry = json.loads(run(copied, provider, "--dry-run", "--json", command="label").out)
+        assert [e["requests"]["value"] for e in dry["estimates"]] == [0.0, 0.0]
 
 
 def test_an_interactive_run_waits_for_what_is_in_a_batch(mini: Mini, tmp_path: Path) -> None:

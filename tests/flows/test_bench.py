@@ -9,16 +9,24 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from flows.benches import Row, at_least, at_most, between, plain
+from flows.benches import BenchOptions, Row, at_least, at_most, between, plain
 from flows.benches._processes import Finished, run_child
+from flows.benches._whole_stage import Stage
+from flows.benches.contexts import ContextsBench
+from flows.benches.delphi import OURS, WIDTH, write_dictionary, write_model
+from flows.benches.delphi import create as create_delphi
 from flows.benches.demo import cost, quality
 from flows.benches.forward import Forward
-from flows.benches.sampler import SamplerBench
+from flows.benches.sampler import MillionBench, SamplerBench
 from flows.benches.start import Start
 from flows.commands.bench import as_text
 from labeling import evidence
+from labeling.errors import UsageError
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.flows.mini import featlas
@@ -88,17 +96,42 @@ def test_start_runs_the_installed_command() -> None:
     assert all(row.value for row in rows)
 
 
-def test_the_sampler_is_timed_beside_the_model_on_a_text_and_its_half() -> None:
-    rows = {row.name: row for row in SamplerBench(tokens=1_000, repeats=1).measure()}
-    tokens = rows["tokens read"].value
-    assert tokens is not None
-    assert 0 < tokens <= 1_000
-    assert [name for name, row in rows.items() if row.target] == [
-        "sampler over forward + encode",
-        "sampler a token, over half the tokens",
-        "sampler state, over half the tokens",
+@pytest.mark.slow
+def test_the_stage_sample_is_taken_apart_and_the_fullest_feature_is_weighed() -> None:
+    stage = Stage(n_features=512, k=8, tokens=8_000, context_features=100)
+    rows = {row.name: row for row in SamplerBench(stages=(stage,)).measure()}
+    targeted = [
+        "512 features: the stage over forward + encode",
+        "sampler state a feature, all lists and histograms full",
     ]
-    assert rows["sampler state, over half the tokens"].value == 1.0
+    assert [name for name, row in rows.items() if row.target] == targeted
+    value = {name: row.value or 0 for name, row in rows.items()}
+    parts = [value[name] for name, row in rows.items() if "of that" in name]
+    assert len(parts) == 3
+    assert value[targeted[0]] == pytest.approx(1 + sum(parts) / 100)
+    assert value["512 features: tokens read"] > 7_000
+    assert 4_000 < value[targeted[1]] <= 4_096
+
+
+@pytest.mark.slow
+def test_the_largest_dictionary_is_measured_on_its_own() -> None:
+    rows = MillionBench(tokens=1_000, n_features=40_000).measure()
+    assert [row.unit for row in rows if row.target] == ["min", "GiB", "bytes"]
+    assert all(row.value for row in rows)
+    assert rows[1].target == f"<= {30 * rows[0].value / 50_000:g}"  # type: ignore[operator]  # it is a number
+
+
+@pytest.mark.slow
+def test_the_bench_of_contexts_measures_all_and_mining_beside_the_forward_pass() -> None:
+    rows = {row.name: row for row in ContextsBench(tokens=6_000, features=256).measure()}
+    assert [name for name, row in rows.items() if row.target] == ["contexts over forward", "mining over forward"]
+    assert all(row.value is not None and row.value > 0 for row in rows.values())
+    mining, every = (
+        rows[f"{name}, CPU"].value for name in ("mining of all hard negatives", "contexts of all 256 features")
+    )
+    assert mining is not None
+    assert every is not None
+    assert mining < every
 
 
 @pytest.mark.slow
@@ -106,6 +139,27 @@ def test_the_bench_of_the_forward_pass_puts_a_bare_loop_beside_ours() -> None:
     rows = Forward(tokens=600, repeats=1).measure()
     assert [row.name.partition(": ")[2] for row in rows if row.target] == ["ours / bare"] * 2
     assert all(row.value is not None and row.value > 0 for row in rows)
+
+
+def test_a_missing_delphi_is_told_and_is_no_miss() -> None:
+    rows = create_delphi(options=BenchOptions()).measure()
+    assert [("not installed" in row.name, row.value, row.ok) for row in rows] == [(True, None, True)]
+    with pytest.raises(UsageError, match="--python is /no/such/python"):
+        create_delphi(options=BenchOptions(python="/no/such/python"))
+
+
+@pytest.mark.slow
+def test_our_side_of_the_comparison_with_delphi_reads_the_tokens_that_delphi_gets(tmp_path: Path) -> None:
+    write_model(tmp_path, corpus=None)
+    write_dictionary(tmp_path, features=512, center=torch.zeros(WIDTH))
+    (tmp_path / "job.json").write_text(json.dumps({"corpus": None, "max_tokens": 24_576}))
+    ran = run_child([sys.executable, "-c", OURS, str(tmp_path)], environment={**os.environ, "PYTHONPATH": "."})
+    said = json.loads(ran.stdout)
+    assert said["cpu_seconds"] > said["reading"] > 0
+    tokens = load_file(tmp_path / "tokens.safetensors")["tokens"]
+    assert 24_576 <= tokens.numel() <= said["tokens"] < 24_576 + 8_192 * 4
+    contexts = pl.read_parquet(tmp_path / "workspace" / "evidence" / "contexts" / "*.parquet")
+    assert set(contexts["feature"]) <= set(range(100))
 
 
 def test_the_cost_of_the_demo_is_read_from_its_summary_and_its_process() -> None:
@@ -203,7 +257,7 @@ def test_a_missed_target_is_exit_code_1_and_json_has_the_promised_names(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["strat"], "Did you mean 'start'? Known: demo, "),
+        (["strat"], "Did you mean 'start'? Known: "),
         (["start", "--workspace", "w"], "takes no --workspace, but it is w"),
         (["start", "--seed", "3"], "takes no --seed, but it is 3"),
         (["start", "--corpus", "c"], "takes no --corpus, but it is c"),

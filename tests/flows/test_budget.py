@@ -94,29 +94,32 @@ def test_a_limit_of_cost_needs_a_price_and_a_table_of_one_s_own_gives_it(
 def test_a_dry_run_sends_nothing_needs_no_key_and_comes_close(
     mini: Mini, tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied = mini.copy(tmp_path)
+    copied, both = mini.copy(tmp_path), ("--explainer", "token_pattern,top_and_random")
     monkeypatch.delenv("OPENAI_API_KEY")
-    ran = run(copied, provider, "run", "--dry-run", "--json")
+    ran = run(copied, provider, "run", *both, "--dry-run", "--json")
     assert ran.code == 0, ran.err
     assert provider.asked == []
     assert not Workspace(copied.workspace).ledger.exists()
     dry = json.loads(ran.out)
     assert [(e["stage"], e["feature_set"]) for e in dry["estimates"]] == [
-        ("label", "mini"), ("score", "mini"), ("label", "mini-random"), ("score", "mini-random"),
-    ]  # fmt: skip
-    text = run(copied, provider, "run", "--dry-run").out
+        *[("score", "mini"), ("label", "mini"), ("score", "mini")],
+        *[("score", "mini-random"), ("label", "mini-random"), ("score", "mini-random")],
+    ]
+    text = run(copied, provider, "run", *both, "--dry-run").out
     assert all(words in text for words in ("Nothing was sent", "±", "not compared with any bill", "In all: "))
+    assert "labels that are not written yet count with 60 ± 25 characters" in text
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    done = json.loads(run(copied, provider, "run", "--json").out)["llm"]
+    assert run(copied, provider, "run", *both).code == 0
+    tokens, cost = copied.ask("SELECT sum(input_tokens), sum(cost_usd) FROM llm_requests").row(0)
     expected = {key: sum(e[key]["value"] for e in dry["estimates"]) for key in ("requests", "prompt_tokens")}
-    assert expected["prompt_tokens"] == pytest.approx(done["input_tokens"], rel=0.2)
-    assert expected["requests"] == pytest.approx(done["requests"], rel=0.2)  # two controls can ask the same question
-    assert dry["cost_usd"] == pytest.approx(done["cost_usd"], rel=0.5)
+    assert expected["requests"] == len(provider.asked)  # what controls of both explainers ask counts once
+    assert expected["prompt_tokens"] == pytest.approx(int(tokens), rel=0.02)
+    assert abs(dry["cost_usd"] - cost) < 2 * sum(e["cost_usd"]["error"] for e in dry["estimates"])
 
-    again = json.loads(run(copied, provider, "run", "--dry-run", "--json").out)["estimates"]
+    again = json.loads(run(copied, provider, "run", *both, "--dry-run", "--json").out)["estimates"]
     assert {e["requests"]["value"] for e in again} == {0.0}
-    assert all(e["billed_per_estimated"] == pytest.approx(1.0, abs=0.01) for e in again if e["n_billed"])
+    assert all(e["billed"]["ratio"] == pytest.approx(1.0, abs=0.01) for e in again if e["billed"]["n_answers"])
     assert "earlier answers were billed" in run(copied, provider, "run", "--dry-run").out
 
 

@@ -152,7 +152,20 @@ def test_tokens_and_costs_that_are_not_known_are_said_to_be(tmp_path: Path) -> N
         opened.claim_each(keys)
         opened.finish(keys[0], Completion("yes", "stop", None, None, None, 1.0, cache_write_input_tokens=None))
     out = ledger(tmp_path).out
-    unknown = "not known, and 1 requests whose server did not say"
+    unknown = "not known: 1 request whose server did not say"
     assert re.search(rf"^tokens in +{unknown}$", out, re.MULTILINE)
     assert re.search(rf"^tokens out +{unknown}$", out, re.MULTILINE)
-    assert re.search(r"^cost +not known, and 1 requests at a price not known$", out, re.MULTILINE)
+    assert re.search(r"^cost +not known: 1 request whose price or tokens are not known$", out, re.MULTILINE)
+
+
+def test_a_sum_that_lacks_some_requests_says_how_many(tmp_path: Path) -> None:
+    known = Completion("yes", "stop", 100, 0, 10, 1.0)
+    with Ledger(Workspace(tmp_path).ledger) as opened:
+        keys = opened.register(requests(3))
+        opened.claim_each(keys)
+        opened.finish(keys[0], known, cost_usd=0.5)
+        for key in keys[1:]:
+            opened.finish(key, known)
+    assert re.search(
+        r"^cost +\$0\.5000, without 2 requests whose price or tokens are not known$", ledger(tmp_path).out, re.MULTILINE
+    )

@@ -107,8 +107,8 @@ def test_a_workspace_remembers_its_config(mini_copy: Mini) -> None:
     assert featlas("cluster", "--workspace", mini_copy.workspace).code == 0
 
 
-def test_doctor_finds_nothing_wrong(mini: Mini) -> None:
-    assert featlas("doctor", "--workspace", mini.workspace).code == 0
+def test_doctor_finds_nothing_wrong(mini_copy: Mini) -> None:
+    assert featlas("doctor", "--workspace", mini_copy.workspace).code == 0
 
 
 def test_a_trial_on_a_few_features_is_undone_by_the_next_whole_run(

@@ -177,22 +177,28 @@ def tables(workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-@pytest.mark.parametrize(
-    ("how", "recorded", "error", "attempts"),
-    [
-        ("fine", [[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
-        ("crash", [[0, 0], [2, 4]], "ValueError", [1, 2, 1]),
-        ("mend", [[0, 0]], "FeatlasError", [1, 1]),
-        ("overlap", [[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
-        ("mend-overlap", [[0, 0]], "FeatlasError", [1, 1]),
-    ],
-)
-def test_shards_are_task_runs_and_a_failed_one_loses_no_other(
-    server: Server, tmp_path: Path, how: str, recorded: list[list[int]], error: str | None, attempts: list[int]
-) -> None:
-    done = server.command("-m", "tests.flows.shards_on_prefect", str(tmp_path), how)
-    seen = json.loads(done.stdout)
-    assert (seen["recorded"], seen["error"], list(seen["attempts"].values())) == (recorded, error, attempts)
+HOW = {
+    "fine": ([[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
+    "crash": ([[0, 0], [2, 4]], "ValueError", [1, 2, 1]),
+    "mend": ([[0, 0]], "FeatlasError", [1, 1]),
+    "overlap": ([[0, 0], [1, 1], [2, 4]], None, [1, 1, 1]),
+    "mend-overlap": ([[0, 0]], "FeatlasError", [1, 1]),
+}
+"""What is recorded, the error, and the attempts at each shard, by what the shards do."""
+
+
+@pytest.fixture(scope="module")
+def seen(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What runs of each kind have done, all in one process."""
+    done = server.command("-m", "tests.flows.shards_on_prefect", str(tmp_path_factory.mktemp("shards")), *HOW)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_shards_are_task_runs_and_a_failed_one_loses_no_other(server: Server, seen: dict[str, Any], how: str) -> None:
+    recorded, error, attempts = HOW[how]
+    assert seen[how] == {"recorded": recorded, "error": error, "attempts": attempts}
     expected = {f"{how} shard {n}": "COMPLETED" for n, _ in recorded}
     expected |= {f"{how} shard 1": "FAILED"} if error else {}
     wait_until(lambda: _states(server, how) == expected, seconds=30)

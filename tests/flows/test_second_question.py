@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flows.fake_provider import Asked, Fault, LoopbackProvider
+from flows.budgets import open_budget
+from flows.fake_provider import Asked, Fault, LoopbackProvider, always
 from flows.llm import LLMSettings, Sent, send
 from labeling.answers import PROBLEMS
 from labeling.errors import BudgetReached
@@ -154,3 +158,37 @@ def test_what_was_spent_is_below_the_limit_however_many_requests_are_in_flight(t
 def ledger_count(root: Path) -> int:
     with Ledger(root / "ledger.sqlite") as ledger:
         return ledger.summary().answered
+
+
+@pytest.mark.parametrize("retry_failed", [False, True])
+def test_a_question_of_two_shards_is_asked_once_however_bad_its_answers_are(tmp_path: Path, retry_failed: bool) -> None:
+    arrived, both_wait = threading.Event(), threading.Event()
+
+    def answer(asked: Asked) -> str:
+        arrived.set()
+        both_wait.wait(timeout=20)
+        return BAD
+
+    with (
+        LoopbackProvider(answer) as provider,
+        open_budget(tmp_path, settings(provider)),
+        ThreadPoolExecutor(2) as shards,
+    ):
+        first = shards.submit(ask_one, tmp_path, provider, retry_failed=retry_failed)
+        assert arrived.wait(timeout=20)
+        second = shards.submit(ask_one, tmp_path, provider, retry_failed=retry_failed)
+        time.sleep(0.3)  # until the second looks now and then whether the answer has come
+        both_wait.set()
+        results = [shard.result().results for shard in (first, second)]
+    assert results[0] == results[1]
+    assert isinstance(results[0][0], CompletionFailure)
+    assert len(provider.asked) == 2  # the question, and what asks again
+
+
+def test_what_has_failed_in_this_run_is_sent_again_by_the_next_one_only(tmp_path: Path) -> None:
+    with LoopbackProvider(lambda asked: GOOD, faults=always("413")) as provider:
+        with open_budget(tmp_path, settings(provider)):
+            assert ask_one(tmp_path, provider).results == ask_one(tmp_path, provider).results
+            assert len(provider.asked) == 1
+        ask_one(tmp_path, provider)
+    assert len(provider.asked) == 2

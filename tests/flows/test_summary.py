@@ -44,3 +44,17 @@ def test_a_server_that_counts_no_tokens_is_told_from_a_model_without_a_price() -
 def test_where_nothing_was_made_there_is_no_cost_of_one() -> None:
     nothing = UnitCost("small", "label", "top_and_random", "openai/tiny", 0, None, 5, None)
     assert nothing.as_text() == "small, top_and_random (openai/tiny): no label so far"
+
+
+def test_only_models_of_this_run_have_lines_and_earlier_ones_are_named() -> None:
+    now, earlier = (
+        UnitCost("small", "label", "top_and_random", f"openai/{model}", 4, 0.01, 5, 0.05)
+        for model in ("now", "earlier")
+    )
+    outcome = Outcome("1", None, {}, {}, Usage(4, 100, 10, 0.1), 0, 0, models=("openai/now",))
+    scores = pl.DataFrame(schema={"feature_set": pl.String})
+    no_features = pl.DataFrame({"feature_set": []})
+    summary = Summary(Path("/elsewhere"), outcome, no_features, scores, 1, 0, CORPORA, costs=(now, earlier))
+    lines = [line for line in summary.as_text().splitlines() if "openai/" in line]
+    assert lines == [now.as_text(), "What openai/earlier cost in earlier runs: --json"]
+    assert len(summary.as_json()["costs"]) == 2

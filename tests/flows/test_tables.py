@@ -137,6 +137,34 @@ def test_a_table_exported_from_a_model_gives_the_models_own_contexts(mini: Mini,
         assert before.equals(after), table
 
 
+def test_cached_activations_are_a_table_that_gives_the_same_tables_again(mini_copy: Mini, tmp_path: Path) -> None:
+    sample = mini_copy.ask("SELECT sample_id FROM samples WHERE feature_set = 'mini'").item()
+    for _ in range(2):  # the second time it is there
+        ran = mini_copy.featlas("sample", "--cache-activations")
+        assert ran.code == 0, ran.err
+        assert f"activations/{sample}, an activation table" in ran.err
+    cached = mini_copy.workspace / "activations" / sample
+    assert sorted(file.stem for file in cached.iterdir()) == [
+        *("activations", "directions", "documents", "features", "table", "tokens")
+    ]
+    again = table_run(tmp_path, cached)
+    ran = again.featlas("sample")
+    assert ran.code == 0, ran.err
+    assert "sorting" not in ran.err
+    for table in ("contexts", "panel", "panel_activity", "features", "feature_splits", "feature_tokens", "documents"):
+        before, after = (of_mini(run, table) for run in (mini_copy, again))
+        assert len(before) > 30
+        assert before.equals(after), table
+
+
+def of_mini(run: Mini, table: str) -> pl.DataFrame:
+    """Rows of the feature set `mini` or of its corpus, without what tells where they come from."""
+    key = "corpus_id" if table == "documents" else "sample_id"
+    rows = run.ask(f"SELECT t.* FROM {table} AS t JOIN samples USING ({key}) WHERE feature_set = 'mini'")
+    kept = rows.drop(key, *(["name"] if table == "documents" else []))
+    return kept.sort(pl.selectors.integer() | pl.selectors.string())
+
+
 def small_table(folder: Path) -> Path:
     """250 documents of 60 words out of 60; six features that fire on a word each."""
     content = words(n_documents=250, n_words=60, seed=3, vocabulary=[f"word{number}" for number in range(60)])

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from scipy import sparse
 
-from labeling.codes import Codes, read_codes, save_codes
-from labeling.context_tables import ContextTables, build_tables, feature_tables, panel_table, prepare_pool
+from labeling.codes import CodePart, Codes, read_codes, save_codes
+from labeling.context_tables import (
+    ContextTables,
+    Pool,
+    build_tables,
+    feature_tables,
+    firing_windows,
+    panel_table,
+    prepare_pool,
+)
 from labeling.contexts import QUOTAS, STRATUM_CODE, share_out, stratify_silent
 from labeling.feature_table import FeatureTable, describe_features
-from labeling.hard_negatives import contains_top_token, neighbor_fires
-from labeling.sampler import SamplerState, empty_state, update
+from labeling.hard_negatives import first_sets, window_sets
+from labeling.sampler import SamplerState, Sizes, merge
 from labeling.types import SPLITS, IntArray, Windows
+from tests.labeling.sampler_builders import sorted_events, state_of
 
 N_FEATURES, N_WINDOWS, WIDTH, VOCABULARY = 12, 900, 8, 60
 NEIGHBORS = np.stack([(np.arange(N_FEATURES) + 1) % N_FEATURES, (np.arange(N_FEATURES) + 2) % N_FEATURES], 1)
@@ -32,18 +42,41 @@ class World:
     state: SamplerState
     table: FeatureTable
 
-    def tables(self, features: IntArray) -> ContextTables:
-        pool = prepare_pool(self.windows, pool_size=10_000, panel_size=100, seed=1)
+    def tables(self, features: IntArray, pool: Pool | None = None, cells_at_once: int = 1 << 20) -> ContextTables:
+        pool = pool or self.pool()
         return build_tables(
             self.state,
             self.table,
             pool=pool,
-            codes=self.codes,
+            codes=self.read,
             features=features,
             neighbors=NEIGHBORS[features],
+            fires=firing_windows(self.read, self.table, pool),
             sample_id="s",
             seed=1,
+            cells_at_once=cells_at_once,
         )
+
+    def pool(self, size: int = 10_000) -> Pool:
+        return prepare_pool(self.parts, pool_size=size, panel_size=100, seed=1)
+
+    def parts(self, cuts: tuple[int, ...] = (0, 300, 640, N_WINDOWS)) -> Iterator[pl.DataFrame]:
+        words = np.array(self.windows.vocabulary)
+        for first, end in pairwise(cuts):
+            yield pl.DataFrame(
+                {
+                    "window_id": self.windows.window[first:end],
+                    "document_id": self.windows.document_id[first:end].tolist(),
+                    "split": self.windows.split[first:end].tolist(),
+                    "tokens": words[self.windows.tokens[first:end]].tolist(),
+                }
+            )
+
+    def read(self, features: IntArray, cut: int = 450) -> Iterator[CodePart]:
+        for here in (self.codes.window < cut, self.codes.window >= cut):
+            codes = self.codes.take(here & np.isin(self.codes.feature, features))
+            place = np.searchsorted(features, codes.feature)
+            yield CodePart(place, codes.window, codes.position.astype(np.int16), codes.value)
 
     @property
     def largest(self) -> np.ndarray:
@@ -78,9 +111,9 @@ def world() -> World:
         events.append(np.stack([np.full(len(w), feature), w, p]))
     feature, window, position = np.concatenate(events, 1)
     value = rng.lognormal(0, 2, len(feature)).astype(np.float32)
-    state = empty_state(N_FEATURES, top=20, reservoir=100)
+    sizes = Sizes(N_FEATURES, top=20, reservoir=100, seed=1)
     to = torch.from_numpy
-    update(state, to(feature), window=to(window), split=to(document[window] % 3), value=to(value), seed=1)
+    state = state_of(to(feature), window=to(window), split=to(document[window] % 3), value=to(value), sizes=sizes)
     n_windows = np.array([(split == s).sum() for s in SPLITS])
     table = describe_features(state, n_windows, n_tokens=N_WINDOWS * WIDTH)
     return World(windows, Codes(feature, window, position, value), state, table)
@@ -139,9 +172,9 @@ def test_no_other_silent_window_holds_the_strongest_token() -> None:
 
 
 def test_only_as_many_top_tokens_count_as_are_needed_for_enough_hard_windows() -> None:
-    incidence = sparse.csc_matrix(np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32))
+    windows_with = window_sets(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 3], np.int32), n_sets=3)
     tokens, silent = np.array([[0, 1, 2], [0, 1, 2]]), np.array([[True] * 4, [False, False, True, True]])
-    found = contains_top_token(incidence, tokens, silent=silent, wanted=2)
+    found = first_sets(windows_with, tokens, silent=silent, wanted=2)
     assert found.tolist() == [[True, True, False, False], [True, True, True, True]]
 
 
@@ -152,8 +185,8 @@ def test_a_neighbor_fires_in_hard_neighbor_windows() -> None:
 
 
 def test_only_as_many_neighbors_count_as_are_needed() -> None:
-    fires = np.array([[True, False, False], [False, True, False], [False, False, True]])
-    found = neighbor_fires(fires, np.array([[0, 1, 2], [2, -1, -1]]), silent=np.ones((2, 3), bool), wanted=2)
+    fires = window_sets(np.arange(3), np.arange(3, dtype=np.int32), n_sets=3)
+    found = first_sets(fires, np.array([[0, 1, 2], [2, -1, -1]]), silent=np.ones((2, 3), bool), wanted=2)
     assert found.tolist() == [[True, True, False], [False, False, True]]
 
 
@@ -214,10 +247,31 @@ def test_cutting_features_into_ranges_changes_nothing() -> None:
     assert pl.concat(parts).equals(contexts())
 
 
+@pytest.mark.parametrize("features_together", [1, 5])
+def test_how_many_features_are_looked_at_together_changes_nothing(features_together: int) -> None:
+    together = world().tables(np.arange(N_FEATURES))
+    apart = world().tables(np.arange(N_FEATURES), cells_at_once=features_together * N_WINDOWS)
+    for name in ("contexts", "panel_activity", "feature_tokens"):
+        assert getattr(apart, name).equals(getattr(together, name))
+
+
+def test_a_pool_smaller_than_the_corpus_still_gives_every_firing_window_its_activations() -> None:
+    w, features = world(), np.arange(N_FEATURES)
+    small = w.tables(features, w.pool(60))
+    firing = pl.col("max_activation") > 0
+    assert small.contexts.filter(firing).equals(contexts().filter(firing))
+    silent = small.contexts.filter(~firing)["window_id"].unique()
+    pool = w.pool(60).windows.window
+    assert silent.is_in(pool.tolist()).all()
+    assert len(pool) == 180
+    assert pl.concat([w.tables(features[:5], w.pool(60)).contexts, w.tables(features[5:], w.pool(60)).contexts]).equals(
+        small.contexts
+    )
+
+
 def test_panel_activity_names_every_panel_window_that_is_not_plain_random() -> None:
     w = world()
-    pool = prepare_pool(w.windows, pool_size=10_000, panel_size=100, seed=1)
-    panel = panel_table(pool, "s")["window_id"].to_numpy()
+    panel = panel_table(w.pool(), "s")["window_id"].to_numpy()
     active = w.tables(np.arange(N_FEATURES)).panel_activity
     assert (w.windows.split[panel] == "score").all()
     assert len(set(panel.tolist())) == 100
@@ -240,11 +294,18 @@ def test_feature_tables_state_exact_counts() -> None:
 def test_codes_are_read_back_for_the_features_asked_for(tmp_path) -> None:  # type: ignore[no-untyped-def]
     codes = world().codes
     for shard in range(3):
-        save_codes(tmp_path / f"{shard}.safetensors", codes.take(codes.window % 3 == shard), n_features=N_FEATURES)
+        mine = codes.take(codes.window % 3 == shard)
+        feature, window, position, value = map(torch.from_numpy, (mine.feature, mine.window, mine.position, mine.value))
+        events = sorted_events(feature, window=window, split=window // 10 % 3, position=position, value=value)
+        save_codes(tmp_path / f"{shard}.safetensors", events, n_features=N_FEATURES)
     read = read_codes([tmp_path / f"{shard}.safetensors" for shard in range(3)], np.array([2, 7]))
     assert set(read.feature.tolist()) == {2, 7}
     assert len(read) == (np.isin(codes.feature, [2, 7])).sum()
-    assert read.value.sum() == pytest.approx(codes.value[np.isin(codes.feature, [2, 7])].sum())
+    pair = (read.feature << 32) | (read.window << 8) | read.position
+    assert (np.diff(pair) > 0).all()
+    mine = codes.take(np.isin(codes.feature, [2, 7]))
+    order = np.lexsort((mine.position, mine.window, mine.feature))
+    assert read.value.tolist() == mine.value[order].tolist()
 
 
 def test_shortfalls_are_filled_from_the_other_sources() -> None:
@@ -253,17 +314,11 @@ def test_shortfalls_are_filled_from_the_other_sources() -> None:
 
 
 def test_status_tells_dead_dense_and_weak_features_apart() -> None:
-    state = empty_state(4, top=2, reservoir=2)
+    sizes, states = Sizes(4, top=2, reservoir=2, seed=0), []
     for feature, n, value in ((0, 400, 5.0), (1, 100, 5.0), (2, 100, 0.5)):
         window = torch.arange(n)
         split = torch.full_like(window, SPLITS.index("score"))
-        update(
-            state,
-            torch.full_like(window, feature),
-            window=window,
-            split=split,
-            value=torch.full((n,), value),
-            seed=0,
-        )
-    table = describe_features(state, np.array([1000, 1000, 1000]), n_tokens=5_000)
+        values = torch.full((n,), value)
+        states.append(state_of(torch.full_like(window, feature), window=window, split=split, value=values, sizes=sizes))
+    table = describe_features(merge(states), np.array([1000, 1000, 1000]), n_tokens=5_000)
     assert table.status.tolist() == ["dense", "ok", "weak", "dead"]

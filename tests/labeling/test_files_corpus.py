@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,21 @@ def test_paths_that_can_not_be_right_are_refused_with_what_was_seen(tmp_path: Pa
         create(path=str(tmp_path / "empty.txt"))
     with pytest.raises(UsageError, match=r"no file that ends in \.txt, \.md"):
         create(path=str(tmp_path / "bare"))
+
+
+def test_links_that_lead_nowhere_and_pipes_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("some text")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
+    (tmp_path / "again").symlink_to(tmp_path)
+    (tmp_path / "folder.txt").mkdir()
+    os.mkfifo(tmp_path / "pipe.txt")
+    corpus = create(path=str(tmp_path))
+    assert [document.name for document in corpus.documents()] == ["a.txt"]
+    assert corpus.fingerprint
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/na\xefve.txt")).write_text("some text")
+    corpus = create(path=str(tmp_path))
+    assert [document.name for document in corpus.documents()] == ["na\ufffdve.txt"]
+    assert corpus.fingerprint

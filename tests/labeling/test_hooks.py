@@ -203,6 +203,7 @@ def test_several_hooks_are_read_in_one_pass(folders: dict[str, str]) -> None:
         ("gpt2", "blocks.1.hook_resid_psot", ["blocks.1.hook_resid_post"]),
         ("llama", "model.layer.1", ["layers.1"]),
         ("llama", "blocks.7.hook_resid_post", ["3 layers", "blocks.2.hook_resid_post"]),
+        ("gpt2", "encoder.layer.2", ["h.2", "blocks.2.hook_resid_pre"]),
         ("gpt2", "h.1:outptu", ["output, input, normalized"]),
         ("gpt2", "h.1.mlp:normalized", ["no layer norm"]),
     ],
@@ -231,6 +232,7 @@ def test_gemma_3_with_images_is_read_in_its_language_model() -> None:
     assert str(find_place(module, "blocks.1.hook_mlp_out", model="m")) == f"{layer}.post_feedforward_layernorm"
     assert str(find_place(module, "blocks.2.hook_resid_pre", model="m")) == layer
     assert str(find_place(module, f"model.{layer}", model="m")) == layer
+    assert str(find_place(module, "model.layers.1", model="m")) == layer  # as dictionaries of its text call it
 
 
 def test_a_model_without_a_family_is_found_by_module_paths() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labeling.errors import FeatlasError
-from labeling.neighbors import nearest_neighbors, random_pair_floor
+from labeling.neighbors import nearest_neighbors, nearest_of, random_pair_floor, unit_directions
 from labeling.types import FloatArray
 
 
@@ -92,3 +92,14 @@ def test_floor_is_the_99th_percentile_of_random_pairs() -> None:
 def test_floor_never_pairs_a_feature_with_itself() -> None:
     opposite = np.array([[1, 0], [0, 0], [-1, 0]], dtype=np.float32)
     assert random_pair_floor(opposite, generator=np.random.default_rng(0)) == -1
+
+
+@pytest.mark.parametrize("scratch_mib", [256, 0.01])
+def test_neighbors_of_some_features_alone_are_those_among_all(scratch_mib: float) -> None:
+    directions = np.random.default_rng(6).standard_normal((90, 7)).astype(np.float32)
+    directions[40] = 0
+    whole = nearest_neighbors(directions, count=4)
+    for features in (np.array([3, 40, 41, 89]), np.array([70, 2]), np.zeros(0, np.int64)):
+        neighbor, similarity = nearest_of(features, *unit_directions(directions), count=4, scratch_mib=scratch_mib)
+        assert (neighbor == whole.neighbor[features]).all()
+        assert np.array_equal(similarity, whole.similarity[features], equal_nan=True)

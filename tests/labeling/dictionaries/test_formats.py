@@ -122,6 +122,54 @@ def test_gemma_scope_2(tmp_path: Path) -> None:
     assert (origin.model, origin.hook) == ("google/gemma-3-1b-pt", "model.layers.7")
 
 
+@pytest.mark.parametrize(
+    ("folder", "model", "hook"),
+    [
+        ("gemma-scope-2-1b-pt/resid_post/layer_7_width_16k_l0_small", "gemma-3-1b-pt", "model.layers.7"),
+        (
+            "gemma-scope-2-270m-pt/mlp_out/layer_5_width_16k",
+            "gemma-3-270m",
+            "model.layers.5.post_feedforward_layernorm",
+        ),
+        ("gemma-scope-2-4b-it/attn_out/layer_9_width_65k", "gemma-3-4b-it", "model.layers.9.self_attn.o_proj:input"),
+        (
+            "gemma-scope-2-4b-it/transcoder/layer_9_width_65k",
+            "gemma-3-4b-it",
+            "model.layers.9.pre_feedforward_layernorm",
+        ),
+    ],
+)
+def test_gemma_scope_2_without_a_config_is_known_by_its_path(
+    tmp_path: Path, folder: str, model: str, hook: str
+) -> None:
+    tensors = {"w_enc": W_ENC.T, "b_enc": B_ENC, "w_dec": W_DEC, "b_dec": B_DEC, "threshold": torch.zeros(4)}
+    origin = load(str(written(tmp_path / folder, "params.safetensors", tensors, "w_enc").path)).origin
+    assert origin is not None
+    assert (origin.model, origin.hook, origin.prepend_bos) == (f"google/{model}", hook, True)
+
+
+def test_gemma_scopes_dictionaries_of_embeddings_read_them_as_the_model_scales_them(tmp_path: Path) -> None:
+    tensors = {"W_enc": W_ENC.T, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC, "threshold": torch.zeros(4)}
+    folder = tmp_path / "gemma-scope-2b-pt-res" / "embedding" / "width_4k" / "average_l0_6"
+    dictionary = load(str(written(folder, "params.npz", tensors, "W_enc").path))
+    root = 2**0.5
+    codes = dictionary.encode(X * root)
+    assert codes.dense(4).tolist() == [
+        pytest.approx(row) for row in [[3, 1.5, 3, 0], [0, 0, 0, 0.25], [1.75, 1.25, 1.5, 0]]
+    ]
+    assert dictionary.decode(codes)[0].tolist() == pytest.approx([10 * root, 1.5 * root])
+    assert dictionary.origin == Origin("google/gemma-2-2b", "embed_tokens", prepend_bos=True, context_size=1024)
+
+
+def test_gemma_scope_with_scales_of_features_is_refused(tmp_path: Path) -> None:
+    dictionary = gemma_scope(tmp_path)
+    change(dictionary, "scaling_factor", torch.ones(4))
+    load(str(dictionary.path))
+    change(dictionary, "scaling_factor", torch.full((4,), 1.1))
+    with pytest.raises(FeatlasError, match=r"params\.npz: 'scaling_factor' is not 1 everywhere"):
+        load(str(dictionary.path))
+
+
 def test_pickled_arrays_in_an_npz_are_refused(tmp_path: Path) -> None:
     import numpy as np
 

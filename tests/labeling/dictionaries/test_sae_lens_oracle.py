@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from labeling.dictionaries import load
+from tests.labeling.dictionaries.oracles import D_IN, D_SAE, assert_equal, inputs
+from tests.labeling.dictionaries.oracles import filled as with_random_tensors
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,7 +23,7 @@ pytestmark = [
         reason="SAELens, the oracle of this format, is not installed: pip install -c constraints.txt -e '.[oracle]'",
     ),
 ]
-D_IN, D_SAE, D_OUT = 24, 96, 20
+D_OUT = 20
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +41,11 @@ def common(sae_lens: Any) -> dict[str, Any]:
 
 
 def filled(sae: Any) -> Any:
-    """The same dictionary with every tensor drawn at random, so that no part of the formula is idle."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in sorted(sae.state_dict().items()):
-            drawn = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
-            tensor.copy_({"threshold": drawn.abs() / 2, "log_threshold": drawn / 4}.get(name, drawn / 3))
-        if hasattr(sae, "topk_threshold"):
-            sae.topk_threshold.fill_(0.7)
-    return sae
-
-
-def inputs() -> torch.Tensor:
-    return 2 * torch.randn(200, D_IN, generator=torch.Generator().manual_seed(1)) + 0.5
+    """The same dictionary with random tensors, and one threshold that some features reach."""
+    drawn = with_random_tensors(sae)
+    if hasattr(drawn, "topk_threshold"):
+        drawn.topk_threshold.fill_(0.7)
+    return drawn
 
 
 def check(reference: Any, folder: Path) -> None:
@@ -65,11 +59,6 @@ def check(reference: Any, folder: Path) -> None:
     assert 0.01 < share < 0.9, "a comparison needs features that fire and features that don't"
     assert_equal(codes.dense(D_SAE), expected)
     assert_equal(ours.decode(codes), rebuilt)
-
-
-def assert_equal(ours: torch.Tensor, reference: torch.Tensor) -> None:
-    """To 1e-5 relative; numbers near zero to 1e-6 of the largest, which is what sums in another order leave."""
-    torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-6 * float(reference.abs().max()))
 
 
 NORMALIZED = [
