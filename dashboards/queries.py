@@ -266,7 +266,7 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
              AND l.judge_model IS NOT DISTINCT FROM j.judge_model
             LEFT JOIN explanations AS e ON e.explanation_id = j.explanation_id
             WHERE j.sample_id = $1 AND list_contains($2, j.feature) AND j.control IS NULL AND j.split = 'score'
-              AND j.state = 'answered' AND coalesce(e.repeat, 0) = 0
+              AND j.state = 'answered' AND j.trial IS NULL AND coalesce(e.repeat, 0) = 0
             GROUP BY ALL
         )
         SELECT c.feature, c.stratum, c.place, c.max_activation, c.positions, c.activations, c.population,

@@ -23,6 +23,7 @@ from dashboards.environment import TEMPLATES, make_environment
 from dashboards.feature_cards import CardList, card_lists
 from dashboards.score_tables import ScoreTable, score_tables
 from dashboards.tables import as_csv
+from dashboards.wording import Term
 from labeling.errors import FeatlasError
 from labeling.workspace import Workspace
 
@@ -72,6 +73,11 @@ class Chapter:
     @property
     def headline(self) -> ScoreTable | None:
         return self.tables[0] if self.tables else None
+
+    @property
+    def columns(self) -> Mapping[str, Term]:
+        """Meaning of every column of the tables, by name."""
+        return {name: term for table in reversed(self.tables) for name, term in table.metrics + table.more}
 
 
 def write_report(workspace: Workspace, target: Path) -> Path:

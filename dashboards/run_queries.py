@@ -69,13 +69,17 @@ def failures(reader: Reader, *, most: int) -> pl.DataFrame:
 
 
 def disagreed_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
-    """Features that two scorers see most differently: the widest gap between headline scores of the same explanation."""
+    """Features that two scorers see most differently: the widest gap between headline scores of the same explanation.
+
+    Headlines of scorers that ask in trials are other metrics and compare with nothing else.
+    """
     return reader.query(
         """
         WITH heads AS (
             SELECT explanation_id, feature, scorer, max(value) AS value FROM scores
             WHERE sample_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL
               AND value IS NOT NULL
+              AND scorer IN (SELECT scorer FROM scores WHERE sample_id = $1 AND metric = 'balanced_hard')
             GROUP BY ALL
         ),
         gaps AS (

@@ -6,10 +6,11 @@ Rows of the view `scoreboard` in, tables of cells out; it knows nothing of SQL a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dashboards.wording import CONTROLS, METRICS, Term, control, metric
+from labeling.types import QUANTILES
 
 Row = Mapping[str, Any]
 Maker = tuple[str | None, str | None, str | None, str | None]
@@ -44,8 +45,19 @@ class ScoreTable:
     @property
     def title(self) -> str:
         explainer, explainer_model, scorer, judge = self.maker
-        written = f"{explainer or 'labels'} ({explainer_model})" if explainer_model else explainer or "labels"
+        nobody = "labels" if self.reads_label else "features"
+        written = f"{explainer or nobody} ({explainer_model})" if explainer_model else explainer or nobody
         return f"{written} graded by {scorer} ({judge})" if judge else f"{written} graded by {scorer}"
+
+    @property
+    def reads_label(self) -> bool:
+        """Whether labels were judged; otherwise the features themselves."""
+        return self.maker[0] is not None
+
+    @property
+    def graded_windows(self) -> bool:
+        """Whether windows were graded: such headlines compare with each other, those of trials with nothing else."""
+        return (self.true_headline or {}).get("headline_of") is None
 
     @property
     def true_headline(self) -> Row | None:
@@ -76,19 +88,21 @@ class ScoreTable:
 
 
 def score_tables(rows: Iterable[Row], *, tau: float) -> tuple[ScoreTable, ...]:
-    """Tables for one feature set at one threshold, the highest lower end of the true labels' headline score first."""
+    """Tables for one feature set at one threshold: scorers that grade windows first, the highest lower end of the true
+    labels' headline score first; then those that ask in trials, by name."""
     kept = [row for row in rows if abs(row["tau"] - tau) < 1e-9]
     makers = dict.fromkeys(_maker(row) for row in kept if row["control"] is None)
     tables = [_table(maker, [row for row in kept if _belongs(row, maker)], tau) for maker in makers]
-    return tuple(sorted(tables, key=_rank))
+    return tuple(sorted(tables, key=_order))
 
 
-def _rank(table: ScoreTable) -> tuple[float, float]:
+def _order(table: ScoreTable) -> tuple[bool, float, float, str]:
     """By the lower end of the interval: a high mean over few features may be luck."""
+    if not table.graded_windows:
+        return True, 0.0, 0.0, table.title
     headline = table.true_headline or {}
-    mean = headline.get("mean") or 0.0
-    low = headline.get("low")
-    return -(mean if low is None else low), -mean
+    mean, low = headline.get("mean") or 0.0, headline.get("low")
+    return False, -(mean if low is None else low), -mean, table.title
 
 
 def _maker(row: Row) -> Maker:
@@ -104,7 +118,11 @@ def _table(maker: Maker, rows: list[Row], tau: float) -> ScoreTable:
     cells = {(row["control"] or "", row["metric"]): row for row in rows}
     seen = dict.fromkeys(row["metric"] for row in rows)
     core = [name for name in CORE if name in seen]
-    more = [name for name in [*METRICS, *sorted(seen)] if name in seen and name not in core]
+    head = cells.get(("", "headline"), {})
+    stands_for = head.get("headline_of")
+    if stands_for is not None:  # trials: few metrics, all of the scorer's own
+        core += [n for n in seen if n not in core and n != stands_for and not n.endswith(QUANTILES)]
+    more = [name for name in [*METRICS, *sorted(seen)] if name in seen and name not in (*core, stands_for)]
     more = list(dict.fromkeys(more))
     controls = [name for name in dict.fromkeys([*CONTROLS, *(c for c, _ in cells)]) if any(c == name for c, _ in cells)]
 
@@ -114,8 +132,15 @@ def _table(maker: Maker, rows: list[Row], tau: float) -> ScoreTable:
     return ScoreTable(
         maker=maker,
         tau=tau,
-        metrics=tuple((name, metric(name)) for name in core),
+        metrics=tuple((name, _term(name, stands_for, head.get("chance"))) for name in core),
         lines=lines(core),
         more=tuple((name, metric(name)) for name in more),
         more_lines=lines(more),
     )
+
+
+def _term(name: str, stands_for: str | None, chance: float | None) -> Term:
+    """What a column means; the headline of a scorer that asks in trials is another metric by its proper name."""
+    if name != "headline" or stands_for is None:
+        return metric(name)
+    return replace(metric(stands_for), chance=chance)

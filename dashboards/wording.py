@@ -77,6 +77,65 @@ METRICS: Mapping[str, Term] = {
         "no better, below 0 is worse.",
         0.0,
     ),
+    "balanced_marks": Term(
+        "Right words",
+        "Fuzzing: the mean of how sure the judge is that rightly marked words are right and that wrongly marked ones are "
+        "wrong, in the same windows. Chance is 0.5.",
+        0.5,
+    ),
+    "auroc_marks": Term(
+        "Ranking, right words", "How often the judge puts a rightly marked window above a wrongly marked one.", 0.5
+    ),
+    "accuracy_marks": Term("Yes or no, right words", "Fuzzing with yes or no instead of grades. Chance is 0.5.", 0.5),
+    "correlation": Term(
+        "Simulation",
+        "Correlation of predicted levels and activations over all tokens of firing and silent windows. Chance is 0.",
+        0.0,
+    ),
+    "correlation_top_and_random": Term(
+        "Strongest and random", "The same over the strongest and random silent windows, as Bills et al. sample.", 0.0
+    ),
+    "correlation_random": Term(
+        "Random only", "The same, windows weighing as if they had been drawn at random from the whole text.", 0.0
+    ),
+    "accuracy_adjusted": Term(
+        "Right label, adjusted",
+        "Discrimination: share of trials in which the judge picks this label among those of similar features, divided by "
+        "the number of features that have this very label. Chance is one in as many as are shown.",
+    ),
+    "accuracy_labels": Term("Right label", "The same without the division."),
+    "unshared": Term(
+        "Alone with its label", "1 where no other feature has the same label, 1/2 where one has, and so on."
+    ),
+    "accuracy_intruder": Term(
+        "Intruder found",
+        "Share of groups in which the judge finds the window that does not belong. No label is read: it tells how "
+        "alike the windows of the feature are. Chance is 0.2.",
+        0.2,
+    ),
+    "specificity": Term(
+        "Specificity",
+        "How well the label fits where the feature fires, on a rubric of 0 to 3, divided by 3. A label that fits "
+        "everything scores well: read it against the generic label.",
+    ),
+    "accuracy_saebench": Term(
+        "SAEBench", "Share of fourteen windows told rightly, as SAEBench counts. Always answering no gets about 0.71."
+    ),
+    "balanced_saebench": Term("SAEBench, balanced", "The same, firing and silent windows weighing alike.", 0.5),
+    "correlation_panel": Term(
+        "Panel",
+        "Correlation over random windows of where the label is said to apply and where it fires. Chance is 0.",
+        0.0,
+    ),
+    "precision_panel": Term(
+        "Panel, precision", "Share of random windows that the label is said to apply to and that fire."
+    ),
+    "recall_panel": Term("Panel, recall", "Share of random firing windows that the label is said to apply to."),
+    "f1_panel": Term("Panel, F1", "Harmonic mean of the two."),
+    "balanced_panel": Term("Panel, balanced", "Accuracy over random windows, firing and others weighing alike.", 0.5),
+    "overlap_panel": Term(
+        "Overlap", "Share of random windows that this label and its most similar other label are both said to apply to."
+    ),
     "recall_q1": Term(
         "Recall, weakest",
         "Recall among the weakest fifth of firing windows; the next ones go up to the strongest fifth.",

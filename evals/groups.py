@@ -17,9 +17,15 @@ from scipy.special import ndtri, stdtrit
 from evals.intervals import TAIL
 from evals.items import Float, Int
 from evals.metrics import MetricTable
+from labeling.types import QUANTILES
 
 LARGEST = 1.0
-SMALLEST = {"weighted_correlation": -1.0, "spearman_firing": -1.0, "brier_skill": -3.0}
+CORRELATIONS = ("top_and_random", "random", "panel", *QUANTILES)
+SMALLEST = {
+    **dict.fromkeys(("weighted_correlation", "spearman_firing", "correlation"), -1.0),
+    **{f"correlation_{of}": -1.0 for of in CORRELATIONS},
+    "brier_skill": -3.0,
+}
 """Least possible value where it is not 0."""
 
 

@@ -29,7 +29,7 @@ SELECT sample_id, feature_set, explainer, judge_model AS model, scorer,
        CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost,
        (SELECT count(*) FROM features AS f WHERE f.sample_id = g.sample_id AND f.status = 'ok'
         AND f.feature NOT IN (SELECT feature FROM scores AS done WHERE done.sample_id = g.sample_id
-            AND done.explainer = g.explainer AND done.scorer = g.scorer AND done.judge_model = g.judge_model
+            AND coalesce(done.explainer, '') = g.explainer AND done.scorer = g.scorer AND done.judge_model = g.judge_model
             AND done.control IS NULL)) AS remaining
 FROM score_groups AS g JOIN samples USING (sample_id)
 WHERE judge_model <> '' AND metric = 'headline' AND tau = 0.01 AND g.{LATEST} GROUP BY ALL ORDER BY ALL
@@ -74,7 +74,7 @@ def unit_costs(workspace: Workspace) -> list[UnitCost]:
     found = []
     for row in rows:
         each = row["cost"] / row["n"] if row["n"] and row["cost"] is not None else None
-        name = row["explainer"] if row["scorer"] is None else f"{row['scorer']} of {row['explainer']}"
+        name = " of ".join(filter(None, (row.get("scorer"), row["explainer"])))
         forecast = None if each is None else each * row["remaining"]
         found.append(
             UnitCost(

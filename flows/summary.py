@@ -37,7 +37,7 @@ ORDER BY c.name, corpus_id, p.n DESC, p.problem
 """
 SCORES = f"""
 SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coalesce(control, 'true label') AS label,
-    n_features, mean, low, high, share_significant, n_null, flip_rate, icc
+    n_features, mean, low, high, share_significant, n_null, flip_rate, icc, chance, headline_of
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
 GAPS = """
@@ -125,19 +125,32 @@ class Summary:
         if self.scores.is_empty():
             return []
         names = ["feature_set", "explainer", "explainer_model", "scorer", "judge_model", "label"]
-        most = self.scores.group_by(names).agg(pl.col("n_features").max())
+        most = self.scores.group_by(names).agg(
+            pl.col("n_features").max(), pl.col("chance").filter(pl.col("metric") == "headline").first()
+        )
         wide = self.scores.pivot(on="metric", index=names, values="mean").join(most, on=names, nulls_equal=True)
         present = [metric for metric in MAIN_METRICS if metric in wide.columns]
         order = ["true label", *CONTROLS]
         wide = wide.sort(*names[:-1], pl.col("label").replace_strict(order, range(len(order))))
         rows = [(_row_name(row), row) for row in wide.iter_rows(named=True)]
         width = max(46, *(len(name) + 2 for name, _ in rows))
-        lines = [f"{'mean over features':<{width}}{'n':>6}" + "".join(f"{metric:>17}" for metric in present)]
+        columns = ["chance", *present]
+        lines = [f"{'mean over features':<{width}}{'n':>6}" + "".join(f"{column:>17}" for column in columns)]
         for name, row in rows:
-            cells = "".join(f"{row[m]:>17.3f}" if row[m] is not None else f"{'-':>17}" for m in present)
+            cells = "".join(f"{row[c]:>17.3f}" if row[c] is not None else f"{'-':>17}" for c in columns)
             lines.append(f"{name:<{width}}{row['n_features']:>6}{cells}")
-        lines.append("0.5 is what a label that says nothing gets; read headline against the shuffled labels.")
-        return [*lines, *self._meaning(), ""]
+        return [*lines, *self._how_to_read(), *self._meaning(), ""]
+
+    def _how_to_read(self) -> list[str]:
+        """What stands behind the headlines of scorers that ask in trials, and what to hold them against."""
+        told = self.scores.drop_nulls("headline_of").select("scorer", "headline_of").unique().sort("scorer")
+        lines = [
+            "chance is the headline that a guess gets; read headline against the shuffled labels of the same scorer."
+        ]
+        if len(told):
+            pairs = ", ".join(f"{metric} ({scorer})" for scorer, metric in told.iter_rows())
+            lines.append(f"headline stands for {pairs}; it compares only within one scorer.")
+        return lines
 
     def _meaning(self) -> list[str]:
         """How many labels beat wrong ones, and how steady the judge is, one line a group."""
@@ -261,8 +274,8 @@ def _tokens(usage: Usage) -> str:
 def _row_name(row: Mapping[str, Any]) -> str:
     """Who explained and who graded, by which language models, and whose label it was."""
     who = ((row["explainer"], row["explainer_model"]), (row["scorer"], row["judge_model"]))
-    explainer, scorer = (f"{name} ({model})" if model else str(name) for name, model in who)
-    return f"{explainer} / {scorer}: {row['label']}"
+    explainer, scorer = (f"{name} ({model})" if model else name for name, model in who)
+    return f"{' / '.join(filter(None, (explainer, scorer)))}: {row['label'] if explainer else 'the feature itself'}"
 
 
 def _peak_mib(who: int) -> int:

@@ -27,6 +27,9 @@ PROBLEMS = {
     "repeated": "a key stood in it twice",
     "not_a_number": "a grade was not a number",
     "out_of_range": "a grade was not between 0 and 100",
+    "not_a_list": "something else stood where a list was asked for",
+    "not_an_option": "a number was none of those to choose from",
+    "wrong_length": "a list did not have one number for each token",
 }
 """Reasons why an answer can't be used, with the sentence that tells the model."""
 TRUNCATED = "truncated"

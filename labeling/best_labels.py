@@ -2,18 +2,21 @@
 
 The group of explainer, scorer and judge whose mean `headline` has the highest lower end decides for all features of a
 sample, so that no feature picks its own luckiest label. A feature that the group's explainer has no label for takes the next
-explainer's; a label that the group's scorer has no score for shows the next group's score, or none.
+explainer's; a label that the group's scorer has no score for shows the next group's score, or none. Headlines of scorers
+that ask in trials repeat another metric (`headline_of`) and compare with nothing else: such groups come after all others,
+in the order of the configuration.
 """
 
 FILL_LABELS = """
 WITH groups AS (  -- groups of a sample by the lower end of the mean headline, in the epoch of most features
     SELECT g.*, row_number() OVER (
         PARTITION BY sample_id
-        ORDER BY coalesce(low, mean) DESC, mean DESC, priority NULLS LAST, explainer, explainer_model, scorer, judge_model
+        ORDER BY headline_of IS NOT NULL, CASE WHEN headline_of IS NOT NULL THEN priority END NULLS LAST,
+            coalesce(low, mean) DESC, mean DESC, priority NULLS LAST, explainer, explainer_model, scorer, judge_model
     ) AS place
     FROM (
         SELECT * FROM score_groups
-        WHERE control = '' AND metric = 'headline' AND mean IS NOT NULL
+        WHERE control = '' AND metric = 'headline' AND mean IS NOT NULL AND explainer <> ''
         QUALIFY row_number() OVER (
             PARTITION BY sample_id, explainer, explainer_model, scorer, judge_model, tau
             ORDER BY n_features DESC, epoch DESC
@@ -27,7 +30,7 @@ explainer_places AS (
     FROM groups GROUP BY ALL
 ),
 scored AS (  -- the score of an explanation: of its first group that has one
-    SELECT s.explanation_id, s.scorer, s.judge_model, s.metric, s.value, s.low, s.high,
+    SELECT s.explanation_id, s.scorer, s.judge_model, coalesce(g.headline_of, s.metric) AS metric, s.value, s.low, s.high,
         t.p, t.q, t.shrunk, t.shrunk_low, t.shrunk_high
     FROM scores AS s
     JOIN groups AS g

@@ -35,7 +35,7 @@ class EvidenceTable:
     sorted_by: tuple[str, ...]
     columns: tuple[Column, ...]
     added: tuple[str, ...] = ()
-    """Columns that files of an earlier version lack; they are NULL there."""
+    """Columns that files of an earlier version lack, and that a frame to write may leave out; they are NULL there."""
     rows_together: int = 65_536
     """Rows of a row group, which are read together: what looking up one window, or one feature, costs. Smaller ones make
     whole scans dearer."""
@@ -115,8 +115,8 @@ PANEL_ACTIVITY = EvidenceTable(
 )
 JUDGMENTS = EvidenceTable(
     "judgments",
-    "Judgments: one prediction of whether a feature fires in a window, made from a label.",
-    ("feature", "explainer", "explainer_model", "control", "judge_model", "epoch", "split", "window_id"),
+    "Judgments: one answer of a judge: whether a feature fires in a window, given a label, or a trial of another kind.",
+    ("feature", "explainer", "explainer_model", "control", "judge_model", "epoch", "split", "window_id", "trial"),
     (
         SAMPLE,
         FEATURE,
@@ -125,7 +125,7 @@ JUDGMENTS = EvidenceTable(
             TEXT,
             "Explanation that was judged; NULL for the controls no_label, generic and over_broad.",
         ),
-        ("explainer", TEXT, "Explainer that wrote the label."),
+        ("explainer", TEXT, "Explainer that wrote the label; empty for scorers that judge features, not labels."),
         ("explainer_model", TEXT, "Language model of the explainer; NULL for offline explainers."),
         ("control", TEXT, "NULL for the feature's own label, else which control was judged in its place."),
         ("scorer", TEXT, "Scorer that asked."),
@@ -133,8 +133,16 @@ JUDGMENTS = EvidenceTable(
         ("epoch", I32, "Raised to ask the same judge again; 0 is the first time."),
         SPLIT,
         WINDOW,
-        ("grade", F32, "Answer as given: 0-1 from language models, a raw number offline; NULL where it is lost."),
-        ("probability", F32, "The grade as a probability 0-1, calibrated on the select split; NULL where it is lost."),
+        (
+            "grade",
+            F32,
+            "Answer as given: 0-1 from language models, a raw number offline, the scorer's own in trials; NULL where it is lost.",
+        ),
+        (
+            "probability",
+            F32,
+            "The grade as a probability 0-1, calibrated on the select split; NULL where it is lost or none.",
+        ),
         ("state", TEXT, "answered or lost."),
         ("reason", TEXT, "Why the judgment is lost; NULL where it is answered."),
         ("request_key", TEXT, "Request that asked, in llm_requests; NULL for offline scorers."),
@@ -148,8 +156,31 @@ JUDGMENTS = EvidenceTable(
             TEXT,
             "Request that asked before, where its answer could not be used; NULL where it was asked once.",
         ),
+        (
+            "trial",
+            I32,
+            "Number of the trial among those of the label, 0-based; NULL for scorers that grade windows, like all columns below.",
+        ),
+        ("variant", TEXT, "Kind of trial, in the scorer's words, such as the quantile that its windows come from."),
+        ("truth", F32, "Right answer, in the numbers of grade; NULL where nothing is right or wrong."),
+        ("options", I16, "Answers to choose from; NULL where the answer is no choice."),
+        ("weight", F32, "Windows of the split that the trial stands for."),
+        ("shown", pl.List(I64), "Windows that were shown, in their order; window_id is the first of them."),
+        ("token_levels", pl.List(F32), "Level 0-10 predicted for each token; empty for scorers that predict none."),
+        ("token_activations", pl.List(F32), "Raw activation of each of those tokens."),
     ),
-    added=("place", "first_request_key"),
+    added=(
+        "place",
+        "first_request_key",
+        "trial",
+        "variant",
+        "truth",
+        "options",
+        "weight",
+        "shown",
+        "token_levels",
+        "token_activations",
+    ),
     rows_together=8192,
 )
 LLM_REQUESTS = EvidenceTable(
@@ -202,6 +233,7 @@ def write_shard(workspace: Workspace, table: str, key: str, shard: int, frame: p
     not the declared ones, FeatlasError when the disk does not take the file.
     """
     declared = TABLES[table]
+    frame = completed(table, frame)
     check_columns(table, frame.columns, declared.schema.names())
     file = shard_file(workspace, table, key, shard)
     # The name keeps other processes and unfinished files apart: only `.parquet` files are ever read.
@@ -260,6 +292,13 @@ def scan_files(table: str, files: list[Path]) -> pl.LazyFrame:
     if not declared.added:
         return pl.scan_parquet(files, glob=False)
     return pl.scan_parquet(files, glob=False, schema=declared.schema, missing_columns="insert")
+
+
+def completed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the columns that were added to its table, NULL where it has none of its own."""
+    schema, added = TABLES[table].schema, TABLES[table].added
+    missing = [name for name in added if name not in frame.columns]
+    return frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
 
 
 def check_columns(table: str, seen: list[str], declared: list[str]) -> None:

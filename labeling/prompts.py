@@ -113,6 +113,15 @@ def strict_object(properties: Mapping[str, JSON]) -> dict[str, JSON]:
     }
 
 
+def number_list(choices: Sequence[int], *, length: int | None = None) -> dict[str, JSON]:
+    """JSON schema of a list of some of the numbers, which may be empty; with a `length`, of exactly so many.
+
+    The length stands in the description, for the model and for stand-ins of one: providers don't enforce it.
+    """
+    told = "the numbers that apply; empty if none does" if length is None else f"{length} numbers"
+    return {"type": "array", "items": {"type": "integer", "enum": list(choices)}, "description": told}
+
+
 def read_object(text: str) -> dict[str, JSON] | None:
     """Read the one JSON object in an answer; None when there is none, or when there are several that differ.
 

@@ -17,7 +17,7 @@ SELECT j.judge_model, j.request_key, any_value(j.feature) AS feature, any_value(
 FROM judgments AS j
 JOIN contexts AS c USING (sample_id, feature, split, window_id)
 JOIN features AS f USING (sample_id, feature)
-WHERE j.control IS NULL AND j.place IS NOT NULL
+WHERE j.control IS NULL AND j.place IS NOT NULL AND j.trial IS NULL
 GROUP BY j.judge_model, j.request_key, j.place
 ORDER BY ALL
 """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from random import Random
 
 from flows.fake_provider.asked import Asked
 from flows.fake_provider.http_server import JSON
-from labeling.llm._example import example, example_text
+from labeling.llm._example import example, example_text, list_length
 
 
 def fixed_text(asked: Asked) -> str:
@@ -16,19 +17,29 @@ def fixed_text(asked: Asked) -> str:
 
 
 def varied_text(asked: Asked) -> str:
-    """An answer of the schema's shape whose words and whole numbers, 0-100, follow from the question alone."""
-    return json.dumps(_vary(example(asked.schema), Random(asked.system + asked.user)))
+    """An answer of the schema's shape whose words, whole numbers (0-100) and choices follow from the question alone."""
+    return json.dumps(_vary(asked.schema, Random(asked.system + asked.user)))
 
 
-def _vary(value: JSON, generator: Random) -> JSON:
-    match value:
-        case dict():
-            return {name: _vary(part, generator) for name, part in value.items()}
-        case list():
-            return [_vary(part, generator) for part in value]
-        case str():
+def _vary(schema: Mapping[str, JSON], generator: Random) -> JSON:
+    if "enum" in schema:
+        return generator.choice(schema["enum"])
+    match schema.get("type"):
+        case "object":
+            return {name: _vary(part, generator) for name, part in schema.get("properties", {}).items()}
+        case "array":
+            return _vary_list(schema, generator)
+        case "string":
             return f"words of kind {generator.randrange(10**9)}"
-        case int() if not isinstance(value, bool):
+        case "integer":
             return generator.randrange(101)
         case _:
-            return value
+            return example(schema)
+
+
+def _vary_list(schema: Mapping[str, JSON], generator: Random) -> list[JSON]:
+    """As many items as the schema tells; where it tells none, each choice with a chance of one in five."""
+    items = schema.get("items", {})
+    if "enum" in items and not schema.get("description", "")[:1].isdigit():
+        return [choice for choice in items["enum"] if generator.random() < 0.2]
+    return [_vary(items, generator) for _ in range(list_length(schema))]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from evals.calibration import Curve, fit_curve
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer
 from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import JudgeShard, grade_select
@@ -28,7 +28,7 @@ def labels_for_curve(session: Session, judging: Judging) -> pl.DataFrame:
     return calibration_labels(session, judging, limit=min(limit or FEATURES, FEATURES))
 
 
-def inputs_of_curve(judging: Judging, scorer: Scorer, labels: pl.DataFrame) -> str:
+def inputs_of_curve(judging: Judging, scorer: AnyScorer, labels: pl.DataFrame) -> str:
     """Identity of all that a curve follows from."""
     return identify(
         "curve",
@@ -75,7 +75,7 @@ def fit_and_store(
 def _key(judging: Judging) -> dict[str, str]:
     return {
         "sample_id": judging.sample.sample_id,
-        "explainer": judging.explainer.name,
+        "explainer": judging.explainer_name,
         "explainer_model": judging.explainer_model or "",
         "scorer": judging.scorer.name,
     }

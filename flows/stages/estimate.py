@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer, TrialScorer, reads_labels
+from evals.scorers._trials import Asked, Subject
 from flows.budgets import prices
 from flows.llm import is_asked_twice_for
 from flows.session import Session
@@ -23,6 +25,7 @@ from flows.stages.billed import Billed, billed_before
 from flows.stages.explainer_choice import ExplainerChoice, choose_explainers, make_explainer
 from flows.stages.extrapolate import Figure, LabelLength, Question, extrapolate, label_length, price_of_tokens
 from flows.stages.judge import ScorerChoice, ask_about, make_scorer
+from flows.stages.judge_trials import Panels, subject_of, write_requests
 from flows.stages.label import explanation_id, features_to_label, gather_evidence, gather_trials, repeats_of
 from flows.stages.labels_to_judge import assigned_controls, n_repeated
 from flows.stages.rehearsal import Answers, nothing_known, rehearse
@@ -33,7 +36,7 @@ from labeling import evidence
 from labeling.explainers import AnyExplainer, SteppedExplainer, steps_of
 from labeling.feature_evidence import read_contexts
 from labeling.ledger import Ledger, request_key
-from labeling.types import FeatureInfo, LLMRequest, LLMResult
+from labeling.types import FeatureInfo, Label, LLMRequest, LLMResult, Windows
 
 FEATURES_RENDERED = 20
 LABEL_OUTPUT_TOKENS = 80
@@ -84,11 +87,15 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
                 found += _labels(session, sample, choice, explainer)
             further = repeats_of(choice, session.config) - 1
             for scorer in _asking_scorers(session) if "score" in stages else []:
-                found.append(_scores(session, sample, explainer, scorer, counted, further_labels=further))
+                if reads_labels(scorer):
+                    found.append(_scores(session, sample, explainer, scorer, counted, further_labels=further))
+        for scorer in _asking_scorers(session) if "score" in stages else []:
+            if not reads_labels(scorer):
+                found.append(_scores(session, sample, None, scorer, counted, further_labels=0))
     return found
 
 
-def _asking_scorers(session: Session) -> list[Scorer]:
+def _asking_scorers(session: Session) -> list[AnyScorer]:
     score = session.config.score
     scorers = [make_scorer(ScorerChoice(name, score.model, score.windows_per_request)) for name in score.scorers]
     return [scorer for scorer in scorers if scorer.model is not None]
@@ -139,20 +146,20 @@ def _answers_at_hand(session: Session) -> Iterator[Answers]:
 def _scores(
     session: Session,
     sample: Sample,
-    explainer: AnyExplainer,
-    scorer: Scorer,
+    explainer: AnyExplainer | None,
+    scorer: AnyScorer,
     counted: set[tuple[str, ...]],
     *,
     further_labels: int,
 ) -> Estimate:
     """`further_labels` of each feature are judged as well, without controls. `counted` holds the controls whose questions
-    are in an estimate already, because all explainers share them."""
+    are in an estimate already, because all explainers share them. `explainer` is None for scorers that judge features.
+    """
     selected = select_features(session, sample, session.config.score.features)
-    wanted = [explanation_id(feature, explainer, repeat=0) for feature in selected]
-    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
-    labels = stored.filter(pl.col("explanation_id").is_in(wanted))
-    texts: dict[int, str] = dict(labels.select("feature", "text").iter_rows())
-    judged = _labels_judged(session, sample, selected, scorer, counted)
+    texts = {} if explainer is None else _known_labels(session, sample, explainer, selected)
+    judged = (
+        _labels_judged(session, sample, selected, scorer, counted) if explainer else {f.feature: 1.0 for f in selected}
+    )
     times, length = {f: n + further_labels for f, n in judged.items()}, label_length(list(texts.values()))
 
     def render(features: Sequence[FeatureInfo]) -> list[_Asking]:
@@ -162,26 +169,57 @@ def _scores(
             .filter((pl.col("split") == "score") & pl.col("feature").is_in([f.feature for f in features]))
             .collect()
         )
+        panels = Panels(session.workspace, sample.sample_id, windows, features=[f.feature for f in features])
         asked = []
         for feature, contexts in read_contexts(frame, windows).items():
-            text = texts.get(feature, "x" * round(length.characters))
-            row = {"feature": feature, "control": None, "explanation_id": None, "text": text, "pattern": None}
-            panel = np.zeros(0, np.int64)
-            requests = ask_about(row, contexts, panel, scorer, windows, epoch=0).requests
-            asked.append(_Asking(requests, times[feature], feature not in texts))
+            typical = "x" * round(length.characters)
+            text = texts.get(feature, typical) if explainer else None
+            row: dict[str, Any] = {
+                "feature": feature,
+                "control": None,
+                "explanation_id": None,
+                "text": text,
+                "pattern": None,
+            }
+            guessed = explainer is not None and feature not in texts
+            if isinstance(scorer, TrialScorer):
+                row["rivals"] = [f"{place}{typical}" for place in range(scorer.rivals)]
+                subject = subject_of(row, contexts, panels.of(feature), epoch=0)
+                requests = _trials_about(scorer, subject, windows)
+                asked.append(_Asking(requests, times[feature] / scorer.labels_together, guessed))
+            else:
+                panel = np.zeros(0, np.int64)
+                requests = ask_about(row, contexts, panel, scorer, windows, epoch=0).requests
+                asked.append(_Asking(requests, times[feature], guessed))
         return asked
 
-    name = f"{scorer.name} of {explainer.name}"
-    label = None if all(f.feature in texts for f in selected) else length
+    name = f"{scorer.name} of {explainer.name}" if explainer else scorer.name
+    label = None if explainer is None or all(f.feature in texts for f in selected) else length
     model = scorer.model or ""
     return _extrapolate(session, sample, selected, render, stage="score", name=name, model=model, label=label)
+
+
+def _known_labels(
+    session: Session, sample: Sample, explainer: AnyExplainer, features: Sequence[FeatureInfo]
+) -> dict[int, str]:
+    wanted = [explanation_id(feature, explainer, repeat=0) for feature in features]
+    stored = session.store.read("explanations", sample_id=sample.sample_id, state="labeled")
+    return dict(stored.filter(pl.col("explanation_id").is_in(wanted)).select("feature", "text").iter_rows())
+
+
+def _trials_about(scorer: TrialScorer, subject: Subject, windows: Windows) -> tuple[LLMRequest, ...]:
+    """The requests about one label; where labels share requests, those of as many stand-ins as share them."""
+    trials = scorer.trials(subject, windows)
+    text = subject.label.text if subject.label else ""
+    others = [replace(subject, label=Label(f"{place}{text}")) for place in range(1, scorer.labels_together)]
+    return write_requests(scorer, [Asked(of, trials) for of in (subject, *others)], windows, 0)
 
 
 def _labels_judged(
     session: Session,
     sample: Sample,
     features: Sequence[FeatureInfo],
-    scorer: Scorer,
+    scorer: AnyScorer,
     counted: set[tuple[str, ...]],
 ) -> dict[int, float]:
     """How many different labels are judged on each feature's windows: its own, those of its controls, and its own again in
@@ -200,7 +238,8 @@ def _labels_judged(
         for feature, source in zip(assignment.feature, sources, strict=True):
             asked[int(feature)].add(source if isinstance(source, str) else int(source))
     score = session.config.score
-    again = (score.repeats - 1) * n_repeated(score, len(features)) / max(len(features), 1)
+    times = 0 if isinstance(scorer, TrialScorer) else score.repeats - 1
+    again = times * n_repeated(score, len(features)) / max(len(features), 1)
     return {feature: len(labels) + again for feature, labels in asked.items()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.session import Session
-from flows.stages.judge import ScorerChoice, make_scorer
+from flows.stages.judge import ScorerChoice, make_window_scorer
 from flows.stages.select_judge import SelectJudge
 from labeling import explainers, registry
 from labeling.config import Config
@@ -118,7 +118,7 @@ def make_explainer(choice: ExplainerChoice) -> AnyExplainer:
 
 
 def _judge(choice: ScorerChoice | None) -> Judge | None:
-    return None if choice is None or choice.model is None else SelectJudge(make_scorer(choice), choice.model)
+    return None if choice is None or choice.model is None else SelectJudge(make_window_scorer(choice), choice.model)
 
 
 def author_named(choice: ExplainerChoice) -> str | None:

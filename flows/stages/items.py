@@ -91,7 +91,7 @@ def _coded(stratum: pl.Expr) -> pl.Expr:
     return stratum.replace_strict(list(STRATA), range(len(STRATA)), return_dtype=pl.Int8)
 
 
-def _document_code() -> pl.Expr:
+def document_code() -> pl.Expr:
     """The same number for the same document everywhere: 31 bits of its hash."""
     return pl.col("document_id").str.slice(0, 8).str.to_integer(base=16).cast(pl.Int64) % (2**31)
 
@@ -106,7 +106,7 @@ def _own_items(workspace: Workspace, sample_id: str, features: list[int], split:
             _coded(pl.col("stratum")).alias("stratum"),
             pl.col("population").cast(pl.Int64),
             pl.col("max_activation").cast(pl.Float64),
-            _document_code().alias("document"),
+            document_code().alias("document"),
             pl.lit(False).alias("panel"),
         )
         .collect()
@@ -121,7 +121,7 @@ def _panel_items(workspace: Workspace, facts: SampleFacts, own: pl.DataFrame, fe
         windows.filter(
             (pl.col("corpus_id") == facts.corpus_id) & pl.col("window_id").is_in(panel["window_id"].to_list())
         )
-        .select("window_id", _document_code().alias("document"))
+        .select("window_id", document_code().alias("document"))
         .collect()
     )
     active = (

@@ -20,7 +20,7 @@ import polars as pl
 
 from evals import scorers
 from evals.calibration import Curve
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer, Scorer, TrialScorer
 from flows.llm import LLMSettings, Sent, send
 from flows.stages.split_windows import split_windows
 from flows.usage import Usage
@@ -117,22 +117,30 @@ class _Judged:
         return iter(self.grades.place) if self.grades.place else repeat(None, len(self.asked.task.rows))
 
 
-def make_scorer(choice: ScorerChoice) -> Scorer:
+def make_scorer(choice: ScorerChoice) -> AnyScorer:
     """Make a scorer. It is kept, because some load a model."""
     return _scorer(choice)
 
 
-@lru_cache(maxsize=4)
-def _scorer(choice: ScorerChoice) -> Scorer:
-    scorer: Scorer = create(
+@lru_cache(maxsize=16)
+def _scorer(choice: ScorerChoice) -> AnyScorer:
+    scorer: AnyScorer = create(
         scorers, choice.name, kind="scorer", model=choice.model, windows_per_request=choice.windows_per_request
     )
     return scorer
 
 
+def make_window_scorer(choice: ScorerChoice) -> Scorer:
+    """Make a scorer that grades windows. Raise TypeError, a programming error, for one that asks in trials."""
+    scorer = make_scorer(choice)
+    if isinstance(scorer, TrialScorer):
+        raise TypeError(f"{choice.name} asks in trials; see flows/stages/judge_trials.py")
+    return scorer
+
+
 def judge_shard(job: JudgeShard) -> JudgeResult:
     """Judge all labels of the range on `score` contexts and write the judgments."""
-    scorer, workspace = make_scorer(job.scorer), Workspace(job.root)
+    scorer, workspace = make_window_scorer(job.scorer), Workspace(job.root)
     windows = split_windows(job.root, job.corpus_id, "score")
     asked, sent = _ask_all(job, scorer, windows)
     scorer.prepare([item.task for item in asked], windows)
@@ -143,7 +151,7 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
         grades = scorer.parse(item.task, windows, sent.results[span])
         judged.append(_Judged(item, grades, sent.asked[span]))
         lost.update(reason for reason in grades.reasons if reason is not None)
-    frame = pl.concat([_judged_before(job), _judgments(job, judged, windows)])
+    frame = pl.concat([judged_before(job), evidence.completed("judgments", _judgments(job, judged, windows))])
     evidence.write_shard(workspace, "judgments", job.group, job.shard, frame)
     once = dict(zip(sent.asked, sent.usage, strict=True))  # two controls can ask the same question
     spent = sum(once.values(), Usage())
@@ -153,21 +161,21 @@ def judge_shard(job: JudgeShard) -> JudgeResult:
 def ask_ahead(job: JudgeShard) -> int:
     """Ask what `judge_shard` will ask. Return how many answers are not there yet."""
     windows = split_windows(job.root, job.corpus_id, "score")
-    return _ask_all(job, make_scorer(job.scorer), windows)[1].n_pending
+    return _ask_all(job, make_window_scorer(job.scorer), windows)[1].n_pending
 
 
 def _ask_all(job: JudgeShard, scorer: Scorer, windows: Windows) -> tuple[list[AskedLabel], Sent]:
     """Each label of the range with its requests, and what became of all of them."""
-    panel = _panel(Workspace(job.root), job.sample_id, windows) if scorer.uses_panel else np.zeros(0, np.int64)
+    panel = panel_rows(Workspace(job.root), job.sample_id, windows) if scorer.uses_panel else np.zeros(0, np.int64)
     asked = [
         ask_about(row, contexts, panel, scorer, windows, job.epoch)
-        for row, contexts in _labels_with_contexts(job, "score", windows)
+        for row, contexts in labels_with_contexts(job, "score", windows)
     ]
     requests = [request for item in asked for request in item.requests]
     return asked, send(job.root, requests, job.llm, scorer.problem)
 
 
-def _judged_before(job: JudgeShard) -> pl.DataFrame:
+def judged_before(job: JudgeShard) -> pl.DataFrame:
     """Judgments of the range that earlier runs made of other labels; scores rest on them, so they stay.
 
     A feature has one label a control at a time: an earlier one gives way.
@@ -181,7 +189,7 @@ def _judged_before(job: JudgeShard) -> pl.DataFrame:
     return before.join(controls, on=["feature", "control"], how="anti")
 
 
-def _labels_with_contexts(job: JudgeShard, split: Split, windows: Windows) -> list[tuple[dict[str, Any], Contexts]]:
+def labels_with_contexts(job: JudgeShard, split: Split, windows: Windows) -> list[tuple[dict[str, Any], Contexts]]:
     labels = pl.read_parquet(job.labels).filter(pl.col("feature").is_between(job.first, job.last - 1))
     frame = (
         evidence.scan(Workspace(job.root), "contexts", job.sample_id)
@@ -192,9 +200,14 @@ def _labels_with_contexts(job: JudgeShard, split: Split, windows: Windows) -> li
     return [(row, contexts[row["feature"]]) for row in labels.iter_rows(named=True) if row["feature"] in contexts]
 
 
-def _panel(workspace: Workspace, sample_id: str, windows: Windows) -> IntArray:
-    panel = evidence.scan(workspace, "panel", sample_id).select("window_id").collect()
+def panel_rows(workspace: Workspace, sample_id: str, windows: Windows) -> IntArray:
+    panel = evidence.scan(workspace, "panel", sample_id).sort("rank").select("window_id").collect()
     return windows.rows_of(panel["window_id"].to_numpy())
+
+
+def judge_seed(feature: int, *, epoch: int) -> int:
+    """Seed of everything that is drawn to judge a feature; it must not depend on the label."""
+    return int(identify("judge order", feature=feature, epoch=epoch), 16)
 
 
 def ask_about(
@@ -203,7 +216,7 @@ def ask_about(
     """The windows that one label is judged on, and the requests that ask about them."""
     own_panel = panel if row["control"] is None else panel[:0]  # controls are about the balanced metrics only
     rows = np.unique(np.concatenate([contexts.row, own_panel]))
-    seed = int(identify("judge order", feature=row["feature"], epoch=epoch), 16)
+    seed = judge_seed(row["feature"], epoch=epoch)
     order = np.random.default_rng(seed).permutation(len(rows))
     activations = np.zeros((len(rows), windows.width), dtype=np.float32)
     activations[np.searchsorted(rows, contexts.row)] = contexts.activations
@@ -259,11 +272,11 @@ def _label_columns(judged: Sequence[_Judged]) -> pl.DataFrame:
 
 def grade_select(job: JudgeShard) -> pl.DataFrame:
     """Grade the features' own labels on the `select` split, for calibration: columns feature, window, value."""
-    scorer, windows = make_scorer(job.scorer), split_windows(job.root, job.corpus_id, "select")
+    scorer, windows = make_window_scorer(job.scorer), split_windows(job.root, job.corpus_id, "select")
     no_panel = np.zeros(0, np.int64)
     tasks = [
         ask_about(row, contexts, no_panel, scorer, windows, job.epoch).task
-        for row, contexts in _labels_with_contexts(job, "select", windows)
+        for row, contexts in labels_with_contexts(job, "select", windows)
         if row["control"] is None
     ]
     scorer.prepare(tasks, windows)

@@ -87,7 +87,7 @@ def _row(session: Session, judging: Judging, agreed: Agreement, repeated: Repeat
     return pl.DataFrame(
         {
             "sample_id": [judging.sample.sample_id],
-            "explainer": [judging.explainer.name],
+            "explainer": [judging.explainer_name],
             "explainer_model": [judging.explainer_model or ""],
             "scorer": [judging.scorer.name],
             "judge_model": [judging.judge_model or ""],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,12 @@ import numpy as np
 import polars as pl
 
 from evals.controls import Assignment, assign_controls
+from evals.scorers import TrialScorer
+from evals.scorers._rivals import choose_rivals, same_text
 from flows.session import Session
 from flows.stages.choose_contexts import decoder_neighbors
 from flows.stages.explainer_choice import ExplainerChoice, make_explainer
-from flows.stages.judge import ScorerChoice
+from flows.stages.judge import ScorerChoice, make_scorer
 from flows.stages.label import explanation_id
 from flows.stages.sample import Sample
 from flows.stages.select_features import alive_features, select_features
@@ -24,11 +27,13 @@ from labeling.types import FeatureInfo
 
 LABELS = pl.Schema(
     {
-        "feature": pl.Int32,
-        "control": pl.String,
-        "explanation_id": pl.String,
-        "text": pl.String,
-        "pattern": pl.String,
+        "feature": pl.Int32(),
+        "control": pl.String(),
+        "explanation_id": pl.String(),
+        "text": pl.String(),
+        "pattern": pl.String(),
+        "rivals": pl.List(pl.String),  # other features' labels, the nearest first; empty unless the scorer wants some
+        "sharing": pl.Int32(),  # other features with the same text as their label; 0 unless the scorer wants rivals
     }
 )
 
@@ -38,7 +43,8 @@ class Judging:
     """One explainer's labels on one sample, judged by one scorer."""
 
     sample: Sample
-    explainer: ExplainerChoice
+    explainer: ExplainerChoice | None
+    """None for scorers that judge features, not labels."""
     explainer_model: str | None
     scorer: ScorerChoice
     judge_model: str | None
@@ -49,12 +55,17 @@ class Judging:
     """Which of the explainer's labels of a feature. The first has the controls and stands in the groups' means."""
 
     @property
+    def explainer_name(self) -> str:
+        """Empty for scorers that judge features, not labels."""
+        return self.explainer.name if self.explainer else ""
+
+    @property
     def group(self) -> str:
         """Evidence key of the judgments: the same whenever the same labels are judged again."""
         return identify(
             "judging",
             sample_id=self.sample.sample_id,
-            explainer=self.explainer.name,
+            explainer=self.explainer_name,
             explainer_model=self.explainer_model,
             scorer=self.scorer.name,
             judge=self.judge_model,
@@ -67,16 +78,21 @@ def choose_labels(session: Session, judging: Judging) -> pl.DataFrame:
     """All labels, own and controls', with the feature they are judged on: columns as LABELS.
 
     When the judge is asked again, a part of the features' own labels alone; further labels of a feature have no controls.
+    A scorer that judges features gets the features alone.
     """
     config, sample = session.config, judging.sample
-    own = _limited(
-        session, judging, _own_labels(session, judging, select_features(session, sample, config.score.features))
-    )
+    selected = select_features(session, sample, config.score.features)
+    if judging.explainer is None:
+        return _completed(pl.DataFrame({"feature": [feature.feature for feature in selected]}, {"feature": pl.Int32}))
+    own = _limited(session, judging, _own_labels(session, judging, selected))
     if judging.epoch:
         return _first_by_hash(own, n_repeated(config.score, len(own)), seed=config.sample.seed)
-    if judging.repeat:
-        return own
-    return pl.concat([own, *(_control_labels(own, a) for a in assigned_controls(session, sample, own["feature"]))])
+    controls = [] if judging.repeat else assigned_controls(session, sample, own["feature"])
+    labels = pl.concat([own, *(_control_labels(own, assignment) for assignment in controls)])
+    scorer = make_scorer(judging.scorer)
+    if isinstance(scorer, TrialScorer) and scorer.rivals:
+        labels = _with_rivals(session, sample, labels, _texts_of(session, judging), wanted=scorer.rivals)
+    return _completed(labels)
 
 
 def n_repeated(score: ScoreConfig, n_features: int) -> int:
@@ -94,13 +110,15 @@ def calibration_labels(session: Session, judging: Judging, *, limit: int) -> pl.
 
 
 def _own_labels(session: Session, judging: Judging, selected: Sequence[FeatureInfo]) -> pl.DataFrame:
-    """The labels of features by the explainer as it is now, by ascending feature."""
+    """The labels of features by the explainer as it is now, by ascending feature; none without an explainer."""
+    if judging.explainer is None:
+        return LABELS.to_frame()
     explainer = make_explainer(judging.explainer)
     wanted = [explanation_id(feature, explainer, judging.repeat) for feature in selected]
-    return (
+    return _completed(
         session.store.read("explanations", sample_id=judging.sample.sample_id, state="labeled")
         .filter(pl.col("explanation_id").is_in(wanted))
-        .select("feature", pl.lit(None, pl.String).alias("control"), "explanation_id", "text", "pattern")
+        .select("feature", "explanation_id", "text", "pattern")
         .sort("feature")
     )
 
@@ -109,6 +127,51 @@ def _first_by_hash(labels: pl.DataFrame, n: int, *, seed: int) -> pl.DataFrame:
     features = labels["feature"].to_list()
     order = sorted(range(len(features)), key=lambda row: identify("drawn", feature=features[row], seed=seed))
     return labels[sorted(order[:n])]
+
+
+def _completed(labels: pl.DataFrame) -> pl.DataFrame:
+    """The columns of LABELS; those that are missing say that there is nothing."""
+    empty = {"rivals": pl.lit([], pl.List(pl.String)), "sharing": pl.lit(0)}
+    return labels.with_columns(
+        empty.get(name, pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in LABELS.items()
+        if name not in labels.columns
+    ).select(LABELS.names())
+
+
+def _texts_of(session: Session, judging: Judging) -> dict[int, str]:
+    """The newest label of each feature by the explainer, whether the feature is judged or not."""
+    stored = session.store.read("explanations", sample_id=judging.sample.sample_id, state="labeled")
+    own = stored.filter(
+        (pl.col("explainer") == judging.explainer_name)
+        & pl.col("explainer_model").eq_missing(pl.lit(judging.explainer_model, pl.String))
+    ).sort("created_at", "explanation_id", nulls_last=False)
+    return dict(own.select("feature", "text").iter_rows())
+
+
+def _with_rivals(
+    session: Session, sample: Sample, labels: pl.DataFrame, texts: dict[int, str], *, wanted: int
+) -> pl.DataFrame:
+    features = np.unique(labels["feature"].to_numpy()).astype(np.int64)
+    near = decoder_neighbors(session.workspace, sample.sample_id, features)
+    neighbors = dict(zip(features.tolist(), near, strict=True))
+    counts = Counter(same_text(text) for text in texts.values())
+    rows = list(labels.select("feature", "text").iter_rows())
+    rivals = [
+        choose_rivals(
+            feature,
+            text,
+            texts=texts,
+            neighbors=neighbors[feature],
+            wanted=wanted,
+            generator=np.random.default_rng([session.config.sample.seed, feature]),
+        )
+        for feature, text in rows
+    ]
+    sharing = [max(counts[same_text(text)] - 1, 0) if text is not None else 0 for _, text in rows]
+    return labels.with_columns(
+        pl.Series("rivals", rivals, dtype=LABELS["rivals"]), pl.Series("sharing", sharing, dtype=LABELS["sharing"])
+    )
 
 
 def _limited(session: Session, judging: Judging, own: pl.DataFrame) -> pl.DataFrame:

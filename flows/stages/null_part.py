@@ -15,7 +15,7 @@ import polars as pl
 from evals.calibration import Curve
 from evals.metrics import MetricTable, score_features
 from flows.stages.items import SampleFacts, build_items_of_pairs
-from flows.stages.judge import AskedLabel, ScorerChoice, ask_about, make_scorer
+from flows.stages.judge import AskedLabel, ScorerChoice, ask_about, make_window_scorer
 from flows.stages.split_windows import split_windows
 from labeling import evidence
 from labeling.feature_evidence import read_contexts
@@ -56,7 +56,7 @@ def null_part(job: NullPart) -> pl.DataFrame:
 
 def _grades(job: NullPart, windows: Windows) -> pl.DataFrame:
     """Probabilities of each pair's windows, with the pair's position."""
-    scorer, asked = make_scorer(job.scorer), _ask(job, windows)
+    scorer, asked = make_window_scorer(job.scorer), _ask(job, windows)
     scorer.prepare([item.task for _, item in asked], windows)
     frames = [GRADES.to_frame()]
     for position, item in asked:
@@ -75,7 +75,7 @@ def _ask(job: NullPart, windows: Windows) -> list[tuple[int, AskedLabel]]:
         .filter((pl.col("split") == "score") & pl.col("feature").is_in(features))
         .collect()
     )
-    contexts, scorer = read_contexts(frame, windows), make_scorer(job.scorer)
+    contexts, scorer = read_contexts(frame, windows), make_window_scorer(job.scorer)
     return [
         (position, ask_about(row, contexts[row["feature"]], no_panel, scorer, windows, epoch=0))
         for position, row in enumerate(job.pairs.iter_rows(named=True))

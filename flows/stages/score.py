@@ -9,28 +9,32 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from evals.calibration import CalibrationError, Curve
 from evals.joined import join_tables
-from evals.metrics import MetricTable
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer, TrialScorer, needs_calibration, reads_labels
+from evals.scorers._measures import Measured
 from flows.budgets import prices
 from flows.llm import llm_settings, shards_at_once
 from flows.session import Session
 from flows.stages.calibrate import fit_and_store, inputs_of_curve, labels_for_curve, stored_curve
 from flows.stages.explainer_choice import author_named, choose_explainers
 from flows.stages.items import SampleFacts
-from flows.stages.judge import JudgeShard, ScorerChoice, ask_ahead, judge_shard, make_scorer, read_label
+from flows.stages.judge import JudgeShard, ScorerChoice, judge_shard, make_scorer, read_label
+from flows.stages.judge_trials import ask_any_ahead, judge_trials
 from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample
 from flows.stages.score_part import ScorePart, judgments_of, score_part
 from flows.stages.score_rows import group_rows, remove_earlier_controls, score_rows
 from flows.stages.score_statistics import forget_statistics, save_statistics
+from flows.stages.trial_part import TrialPart, trial_part
 from flows.usage import usage_of
 from labeling import evidence
 from labeling.allocator import give_back_freed_memory
+from labeling.config import ScoreConfig
 from labeling.identity import identify
 
 FEATURES_PER_SHARD = 256
@@ -42,36 +46,44 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     """Score the labels of every explainer of the config with every scorer, controls included."""
     config = session.config
     samples = [sample for sample in samples if _silence_is_known(session, sample)]
-    work: list[tuple[Judging, Scorer]] = []
+    work: list[tuple[Judging, AnyScorer]] = []
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
         scorer = make_scorer(judge)  # a wrong name or model stops here
-        for choice in choose_explainers(session):
-            for sample, repeat in product(samples, range(repeats_of(choice, config))):
+        for choice in choose_explainers(session) if reads_labels(scorer) else [None]:
+            for sample, repeat in product(samples, range(repeats_of(choice, config) if choice else 1)):
                 judging = Judging(
                     sample=sample,
                     explainer=choice,
-                    explainer_model=author_named(choice),
+                    explainer_model=author_named(choice) if choice else None,
                     scorer=judge,
                     judge_model=scorer.model,
                     priority=priority,
                     repeat=repeat,
                 )
                 work.append((judging, scorer))
-                repeats = config.score.repeats if scorer.model is not None and repeat == 0 else 1
-                work += [(replace(judging, epoch=epoch), scorer) for epoch in range(1, repeats)]
+                work += [
+                    (replace(judging, epoch=epoch), scorer)
+                    for epoch in range(1, _epochs(judging, scorer, config.score))
+                ]
     asking = [(judging, scorer) for judging, scorer in work if scorer.model is not None]
 
     def jobs() -> Iterator[JudgeShard]:
         return (job for judging, scorer in asking for job in _jobs_to_ask(session, judging, scorer))
 
-    answered = not asking or session.has_answers("score", jobs, ask_ahead)
+    answered = not asking or session.has_answers("score", jobs, ask_any_ahead)
     for judging, scorer in work:
         if answered or scorer.model is None:
             _score_sample(session, judging, scorer)
     for judging, scorer in work:
         if judging.epoch == 0 and (answered or scorer.model is None):
             save_statistics(session, judging, scorer)
+
+
+def _epochs(judging: Judging, scorer: AnyScorer, score: ScoreConfig) -> int:
+    """How often a judge is asked: again only about windows, and only about the first label of a feature."""
+    again = scorer.model is not None and not isinstance(scorer, TrialScorer) and judging.repeat == 0
+    return score.repeats if again else 1
 
 
 def _silence_is_known(session: Session, sample: Sample) -> bool:
@@ -84,7 +96,7 @@ def _silence_is_known(session: Session, sample: Sample) -> bool:
     return False
 
 
-def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[JudgeShard]:
+def _jobs_to_ask(session: Session, judging: Judging, scorer: AnyScorer) -> list[JudgeShard]:
     """Jobs of a scorer that asks a language model, except those that are done."""
     labels = _accepted(session, scorer, choose_labels(session, judging), None)
     if labels.is_empty():
@@ -97,20 +109,23 @@ def _jobs_to_ask(session: Session, judging: Judging, scorer: Scorer) -> list[Jud
     return [job for job in jobs if not session.store.shard_done("judge", key, job.shard)]
 
 
-def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
+def _score_sample(session: Session, judging: Judging, scorer: AnyScorer) -> None:
     labels = choose_labels(session, judging)
     again = f", repeat {judging.repeat}" if judging.repeat else ""
-    name = f"{judging.sample.feature_set.name} ({judging.explainer.shown}{again}, {judging.scorer.name})"
+    who = [f"{judging.explainer.shown}{again}" if judging.explainer else "", judging.scorer.name]
+    name = f"{judging.sample.feature_set.name} ({', '.join(filter(None, who))})"
     if labels.is_empty():
         if judging.epoch == 0:
-            session.progress.say(f"score {name}: there is no label to judge; skipped")
+            what = "label" if judging.explainer else "feature"
+            session.progress.say(f"score {name}: there is no {what} to judge; skipped")
         return
     labels = _accepted(session, scorer, labels, name)
     if labels.is_empty():
         return
     first = replace(judging, repeat=0)  # further labels meet the curve of the first ones
-    for_curve = labels if scorer.calibrated else _accepted(session, scorer, labels_for_curve(session, first), None)
-    inputs = None if scorer.calibrated else inputs_of_curve(first, scorer, for_curve)
+    raw = needs_calibration(scorer)
+    for_curve = _accepted(session, scorer, labels_for_curve(session, first), None) if raw else labels
+    inputs = inputs_of_curve(first, scorer, for_curve) if raw else None
     path = _write_labels(session, judging, labels, scorer, curve=inputs)
     key = f"{judging.group}.{path.stem}"
     if session.store.shard_done("score", key, 0):
@@ -128,7 +143,8 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
     jobs = [job for job in jobs if not session.store.shard_done("judge", key, job.shard)]
     _reopen_others(session, judging, key, jobs)
     done, overlap = total - sum(job.n_features for job in jobs), shards_at_once(scorer.model, session.config.llm)
-    for job, result in session.runner(judge_shard, jobs, name="judge", parallel=scorer.parallel, overlap=overlap):
+    judge = judge_trials if isinstance(scorer, TrialScorer) else judge_shard
+    for job, result in session.runner(judge, jobs, name="judge", parallel=scorer.parallel, overlap=overlap):
         session.count_requests(result.usage, result.n_reused, result.n_sent_again)
         session.count_failures("score", result.lost)
         complete = complete and not result.lost  # lost answers are asked for again by the next run
@@ -143,8 +159,10 @@ def _score_sample(session: Session, judging: Judging, scorer: Scorer) -> None:
         session.store.finish_shard("score", key, 0, rows=len(labels))
 
 
-def _accepted(session: Session, scorer: Scorer, labels: pl.DataFrame, name: str | None) -> pl.DataFrame:
+def _accepted(session: Session, scorer: AnyScorer, labels: pl.DataFrame, name: str | None) -> pl.DataFrame:
     """The labels that the scorer can judge; of the others people are told why not, under the name."""
+    if not reads_labels(scorer):
+        return labels
     wording = ["text", "pattern"]  # a label stands in for several features: each wording is read once
     each = labels.select(wording).unique(maintain_order=True)
     reasons = pl.Series(
@@ -175,15 +193,18 @@ def _facts(session: Session, sample: Sample) -> SampleFacts:
 
 
 def _write_labels(
-    session: Session, judging: Judging, labels: pl.DataFrame, scorer: Scorer, *, curve: str | None = None
+    session: Session, judging: Judging, labels: pl.DataFrame, scorer: AnyScorer, *, curve: str | None = None
 ) -> Path:
     """Put the labels where jobs can read them; the name changes whenever what is judged, or how, does."""
+    columns = ["feature", "control", "explanation_id", "text"]
+    if isinstance(scorer, TrialScorer) and scorer.rivals:
+        columns += ["rivals", "sharing"]
     key = identify(
         "labels to judge",
         group=judging.group,
         prompt_version=scorer.prompt_version,
         parameters=dict(scorer.parameters),
-        labels=[list(row) for row in labels.select("feature", "control", "explanation_id", "text").iter_rows()],
+        labels=[list(row) for row in labels.select(columns).iter_rows()],
         bootstrap=session.config.score.bootstrap,
         curve=curve,
     )
@@ -208,7 +229,7 @@ def _jobs(session: Session, judging: Judging, path: Path, curve: Curve | None) -
             sample_id=judging.sample.sample_id,
             corpus_id=judging.sample.corpus.corpus_id,
             scorer=judging.scorer,
-            explainer=judging.explainer.name,
+            explainer=judging.explainer_name,
             explainer_model=judging.explainer_model,
             labels=path,
             shard=shard,
@@ -224,7 +245,7 @@ def _jobs(session: Session, judging: Judging, path: Path, curve: Curve | None) -
 
 
 def _curve(
-    session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts, inputs: str
+    session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, facts: SampleFacts, inputs: str
 ) -> Curve:
     """The stored curve from raw grades to probabilities; a new one when it was fitted on something else."""
     stored = stored_curve(session, judging, inputs)
@@ -234,46 +255,59 @@ def _curve(
     return fit_and_store(session, judging, facts, inputs=inputs, jobs=jobs, parallel=scorer.parallel)
 
 
-def _save_scores(session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts) -> None:
+def _save_scores(
+    session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, facts: SampleFacts
+) -> None:
     """Compute scores from the stored judgments, for each feature and for each group."""
-    tables: dict[str | None, list[MetricTable]] = {}
-    jobs = _score_parts(session, judging, scorer, labels, facts)
-    for job, table in session.runner(score_part, jobs, name="metrics", parallel=True):
-        control = job.labels["control"][0]
-        rows = score_rows(judging, scorer, job.labels, table, control=control, run_id=session.run_id)
+    tables: dict[str | None, list[Measured]] = {}
+    for part, measured in _measure(session, judging, scorer, labels, facts):
+        control = part["control"][0]
+        rows = score_rows(judging, scorer, part, measured, control=control, run_id=session.run_id)
         if control is not None:
             remove_earlier_controls(session, rows)
         session.store.save("scores", rows)
-        tables.setdefault(control, []).append(table)
+        tables.setdefault(control, []).append(measured)
     for control, parts in tables.items():
         own = labels.filter(pl.col("control").eq_missing(control))
         used = usage_of(session.workspace, _request_keys(session, judging, own), prices(session.config.llm.prices))
-        groups = group_rows(judging, join_tables(parts), used, control=control, run_id=session.run_id)
+        joined = Measured(
+            join_tables([part.table for part in parts]), np.concatenate([part.chance for part in parts], axis=1)
+        )
+        groups = group_rows(judging, scorer, joined, used, control=control, run_id=session.run_id)
         if judging.repeat == 0:
             session.store.save("score_groups", groups)
 
 
-def _score_parts(
-    session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame, facts: SampleFacts
-) -> list[ScorePart]:
-    """Parts of FEATURES_TOGETHER labels, all own or of one control."""
-    jobs: list[ScorePart] = []
-    for control in labels["control"].unique(maintain_order=True).to_list():
-        own = labels.filter(pl.col("control").eq_missing(control)).sort("feature")
-        for part in own.iter_slices(FEATURES_TOGETHER):
-            jobs.append(
-                ScorePart(
-                    root=session.workspace.root,
-                    labels=part,
-                    facts=facts.of(part["feature"]),
-                    group=judging.group,
-                    panel=scorer.uses_panel and control is None,
-                    intervals=control is None,
-                    draws=session.config.score.bootstrap,
-                    seed=session.config.sample.seed,
-                )
-            )
-    return jobs
+def _measure(
+    session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, facts: SampleFacts
+) -> Iterator[tuple[pl.DataFrame, Measured]]:
+    """Metrics of parts of FEATURES_TOGETHER labels, all own or of one control, with their labels."""
+    parts = [
+        part
+        for control in labels["control"].unique(maintain_order=True).to_list()
+        for part in labels.filter(pl.col("control").eq_missing(control)).sort("feature").iter_slices(FEATURES_TOGETHER)
+    ]
+    root, group = session.workspace.root, judging.group
+    if isinstance(scorer, TrialScorer):
+        trials = [TrialPart(root, judging.scorer, part, facts.of(part["feature"]), group) for part in parts]
+        for job, measured in session.runner(trial_part, trials, name="metrics", parallel=True):
+            yield job.labels, measured
+        return
+    jobs = [
+        ScorePart(
+            root=root,
+            labels=part,
+            facts=facts.of(part["feature"]),
+            group=group,
+            panel=scorer.uses_panel and part["control"][0] is None,
+            intervals=part["control"][0] is None,
+            draws=session.config.score.bootstrap,
+            seed=session.config.sample.seed,
+        )
+        for part in parts
+    ]
+    for window_job, measured in session.runner(score_part, jobs, name="metrics", parallel=True):
+        yield window_job.labels, measured
 
 
 def _request_keys(session: Session, judging: Judging, labels: pl.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from evals.metrics import MetricTable, score_features
+from evals.scorers._measures import Measured
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import GRADES, LABEL_KEY
 from labeling import evidence
@@ -36,7 +37,16 @@ class ScorePart:
     seed: int
 
 
-def score_part(job: ScorePart) -> MetricTable:
+CHANCE = {
+    **dict.fromkeys(("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random"), 0.5),
+    "balanced_accuracy": 0.5,
+    "weighted_correlation": 0.0,
+    "spearman_firing": 0.0,
+}
+"""What a guess gets in the metrics of graded windows, where it is the same for all features."""
+
+
+def score_part(job: ScorePart) -> Measured:
     """Compute all metrics of a part."""
     workspace = Workspace(job.root)
     grades = (
@@ -52,7 +62,15 @@ def score_part(job: ScorePart) -> MetricTable:
         split="score",
         panel=job.panel,
     )
-    return score_features(items, generator=np.random.default_rng(job.seed), intervals=job.intervals, draws=job.draws)
+    generator = np.random.default_rng(job.seed)
+    table = score_features(items, generator=generator, intervals=job.intervals, draws=job.draws)
+    return beside_chance(table)
+
+
+def beside_chance(table: MetricTable) -> Measured:
+    """A table of graded windows with what a guess gets in each of its metrics."""
+    guess = np.array([CHANCE.get(metric, np.nan) for metric in table.metric])
+    return Measured(table, np.repeat(guess[:, None], table.value.shape[1], axis=1))
 
 
 def judgments_of(workspace: Workspace, group: str, labels: pl.DataFrame) -> pl.LazyFrame:

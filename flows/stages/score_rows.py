@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from evals.groups import score_groups
-from evals.metrics import MetricTable
-from evals.scorers import Scorer
+from evals.groups import GroupTable, score_groups
+from evals.scorers import AnyScorer, TrialScorer
+from evals.scorers._measures import Measured
 from flows.session import Session
 from flows.stages.labels_to_judge import Judging
 from flows.usage import Usage
@@ -18,9 +20,16 @@ from labeling.identity import identify
 
 
 def score_rows(
-    judging: Judging, scorer: Scorer, labels: pl.DataFrame, table: MetricTable, *, control: str | None, run_id: str
+    judging: Judging,
+    scorer: AnyScorer,
+    labels: pl.DataFrame,
+    measured: Measured,
+    *,
+    control: str | None,
+    run_id: str,
 ) -> pl.DataFrame:
     """Rows of `scores`: every metric of every feature of `labels`, which has one row a feature."""
+    table = measured.table
     n_metrics, n_features = table.value.shape
     parameters = json.dumps(dict(scorer.parameters), sort_keys=True)
     ids = score_ids(judging, scorer, labels, control=control)
@@ -36,10 +45,10 @@ def score_rows(
             "sample_id": judging.sample.sample_id,
             "feature": each_feature(labels["feature"].to_list()),
             "explanation_id": pl.Series(each_feature(labels["explanation_id"].to_list()), dtype=pl.String),
-            "explainer": judging.explainer.name,
             "scorer": scorer.name,
             "scorer_parameters": parameters,
             "epoch": judging.epoch,
+            "chance": measured.chance.ravel(),
             "value": table.value.ravel(),
             "low": table.low.ravel(),
             "high": table.high.ravel(),
@@ -49,14 +58,15 @@ def score_rows(
             "run_id": run_id,
         }
     ).with_columns(
-        pl.col("value", "low", "high").fill_nan(None),
+        pl.col("value", "low", "high", "chance").fill_nan(None),
+        pl.lit(judging.explainer_name or None, pl.String).alias("explainer"),
         pl.lit(judging.explainer_model, pl.String).alias("explainer_model"),
         pl.lit(scorer.model, pl.String).alias("judge_model"),
         pl.lit(control, pl.String).alias("control"),
     )
 
 
-def score_ids(judging: Judging, scorer: Scorer, labels: pl.DataFrame, *, control: str | None) -> list[str]:
+def score_ids(judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, *, control: str | None) -> list[str]:
     """Identity of the scores of each label: everything that could change them."""
     parameters = json.dumps(dict(scorer.parameters), sort_keys=True)
     return [
@@ -71,19 +81,30 @@ def score_ids(judging: Judging, scorer: Scorer, labels: pl.DataFrame, *, control
             items=judging.sample.sample_id,
             epoch=judging.epoch,
             control=control,
-            explainer=judging.explainer.name,
+            explainer=judging.explainer_name,
         )
         for feature, explanation in labels.select("feature", "explanation_id").iter_rows()
     ]
 
 
-def group_rows(judging: Judging, table: MetricTable, used: Usage, *, control: str | None, run_id: str) -> pl.DataFrame:
+def group_rows(
+    judging: Judging,
+    scorer: AnyScorer,
+    measured: Measured,
+    used: Usage,
+    *,
+    control: str | None,
+    run_id: str,
+) -> pl.DataFrame:
     """Rows of `score_groups`: the mean of every metric over the features of a table."""
-    group = score_groups(table)
+    group, headline = score_groups(measured.table), None
+    if isinstance(scorer, TrialScorer):
+        headline = scorer.headline
+        group = _repeated(group, headline)
     return pl.DataFrame(
         {
             "sample_id": judging.sample.sample_id,
-            "explainer": judging.explainer.name,
+            "explainer": judging.explainer_name,
             "explainer_model": judging.explainer_model or "",
             "scorer": judging.scorer.name,
             "judge_model": judging.judge_model or "",
@@ -101,8 +122,13 @@ def group_rows(judging: Judging, table: MetricTable, used: Usage, *, control: st
             "output_tokens": used.output_tokens,
             "priority": judging.priority,
             "run_id": run_id,
+            "chance": _mean_chance(measured),
         }
-    ).with_columns(pl.col("mean", "low", "high").fill_nan(None), pl.lit(used.cost_usd, pl.Float64).alias("cost_usd"))
+    ).with_columns(
+        pl.col("mean", "low", "high", "chance").fill_nan(None),
+        pl.lit(used.cost_usd, pl.Float64).alias("cost_usd"),
+        pl.when(pl.col("metric") == "headline").then(pl.lit(headline, pl.String)).alias("headline_of"),
+    )
 
 
 def remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:
@@ -114,3 +140,19 @@ def remove_earlier_controls(session: Session, rows: pl.DataFrame) -> None:
     )
     if len(earlier):
         session.store.remove("scores", "score_id", earlier["score_id"].unique().to_list())
+
+
+def _repeated(group: GroupTable, metric: str) -> GroupTable:
+    """The group with the limits of a metric in the row `headline` that repeats it: they depend on the metric's range."""
+    source, target = group.metric.index(metric), group.metric.index("headline")
+    low, high = group.low.copy(), group.high.copy()
+    low[target], high[target] = low[source], high[source]
+    return replace(group, low=low, high=high)
+
+
+def _mean_chance(measured: Measured) -> npt.NDArray[np.float64]:
+    """[R] mean over the scored features; NaN where there is none, or where it is not known of one of them."""
+    scored = ~np.isnan(measured.table.value)
+    n = scored.sum(axis=1)
+    total = np.where(scored, measured.chance, 0.0).sum(axis=1)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)

@@ -18,7 +18,7 @@ from evals.groups import LARGEST, SMALLEST
 from evals.items import Float, Int
 from evals.joined import join_tables
 from evals.metrics import METRICS, MetricTable
-from evals.scorers import Scorer
+from evals.scorers import AnyScorer, TrialScorer
 from evals.shrinkage import Shrunk, shrink
 from evals.significance import NULL_DRAWS, Significance, against_null, null_pairs
 from flows.session import Session
@@ -28,6 +28,7 @@ from flows.stages.judge_repeats import measure_judge
 from flows.stages.labels_to_judge import Judging, choose_labels
 from flows.stages.null_part import NullPart, null_part
 from flows.stages.own_part import OwnPart, own_part
+from flows.stages.score_part import beside_chance
 from flows.stages.score_rows import group_rows, remove_earlier_controls, score_ids, score_rows
 from flows.usage import Usage
 
@@ -57,7 +58,7 @@ def forget_statistics(session: Session, judging: Judging) -> None:
     session.store.forget_shards("statistics", _first(judging).group, but="", shards=[0])
 
 
-def save_statistics(session: Session, judging: Judging, scorer: Scorer) -> None:
+def save_statistics(session: Session, judging: Judging, scorer: AnyScorer) -> None:
     """Compute and store the statistics of a group, unless they are complete or it has no scores."""
     if session.store.shard_done("statistics", judging.group, 0):
         return
@@ -65,7 +66,7 @@ def save_statistics(session: Session, judging: Judging, scorer: Scorer) -> None:
     own = _own(session, judging, scorer, labels.filter(pl.col("control").is_null()))
     if own.scores.is_empty():
         return
-    repeated = measure_judge(session, judging, scorer)
+    repeated = None if isinstance(scorer, TrialScorer) else measure_judge(session, judging, scorer)
     judge_variance = 0.0 if scorer.model is None else None if repeated is None else repeated.judge_variance
     graded_windows = "balanced_hard" in own.scores["metric"].unique().to_list()
     if graded_windows:
@@ -86,7 +87,7 @@ def _first(judging: Judging) -> Judging:
     return replace(judging, epoch=0)
 
 
-def _own(session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFrame) -> _Own:
+def _own(session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataFrame) -> _Own:
     sample = judging.sample.sample_id
     scored = session.store.select(
         "SELECT score_id, metric, tau, feature, value, low, high FROM scores "
@@ -106,7 +107,7 @@ def _own(session: Session, judging: Judging, scorer: Scorer, labels: pl.DataFram
     return _Own(judged, facts, density_terciles(rate.to_numpy()), scored)
 
 
-def _save_own_parts(session: Session, judging: Judging, scorer: Scorer, own: _Own, labels: pl.DataFrame) -> None:
+def _save_own_parts(session: Session, judging: Judging, scorer: AnyScorer, own: _Own, labels: pl.DataFrame) -> None:
     """The reliability curve, and scores and means of the control `permuted`."""
     controlled = labels.filter(pl.col("control") == "generic")["feature"].to_list()
     jobs = [
@@ -126,12 +127,16 @@ def _save_own_parts(session: Session, judging: Judging, scorer: Scorer, own: _Ow
         sums = found.reliability if sums is None else sums + found.reliability
         if found.permuted is not None:
             chosen = job.labels.filter(pl.col("feature").is_in(list(job.permuted)))
-            rows = score_rows(judging, scorer, chosen, found.permuted, control=PERMUTED, run_id=session.run_id)
+            rows = score_rows(
+                judging, scorer, chosen, beside_chance(found.permuted), control=PERMUTED, run_id=session.run_id
+            )
             remove_earlier_controls(session, rows)
             session.store.save("scores", rows)
             tables.append(found.permuted)
     if tables:
-        means = group_rows(judging, join_tables(tables), Usage(), control=PERMUTED, run_id=session.run_id)
+        means = group_rows(
+            judging, scorer, beside_chance(join_tables(tables)), Usage(), control=PERMUTED, run_id=session.run_id
+        )
         session.store.save("score_groups", means)
     if sums is not None and sums.weight.sum() > 0:
         session.store.save("reliability_curves", _curve_rows(session, judging, sums))
@@ -165,7 +170,7 @@ def _key(judging: Judging) -> dict[str, str]:
     """The group in tables whose key columns hold empty text for what there is not."""
     return {
         "sample_id": judging.sample.sample_id,
-        "explainer": judging.explainer.name,
+        "explainer": judging.explainer_name,
         "explainer_model": judging.explainer_model or "",
         "scorer": judging.scorer.name,
         "judge_model": judging.judge_model or "",
@@ -173,7 +178,7 @@ def _key(judging: Judging) -> dict[str, str]:
 
 
 def _null_scores(
-    session: Session, judging: Judging, scorer: Scorer, own: _Own, labels: pl.DataFrame, *, judge: bool
+    session: Session, judging: Judging, scorer: AnyScorer, own: _Own, labels: pl.DataFrame, *, judge: bool
 ) -> pl.DataFrame:
     """What wrong labels score: columns feature, metric, tau, value. Empty without controls.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from labeling.types import JSON
@@ -14,7 +15,7 @@ def example_text(schema: Mapping[str, JSON]) -> str:
 
 
 def example(schema: Mapping[str, JSON]) -> JSON:
-    """First allowed choice, every property, as few items as allowed, the smallest number."""
+    """First allowed choice, every property, as few items as allowed (or told), the smallest number."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
@@ -27,7 +28,7 @@ def example(schema: Mapping[str, JSON]) -> JSON:
         case "object":
             return {name: example(part) for name, part in schema.get("properties", {}).items()}
         case "array":
-            return [example(schema.get("items", {}))] * int(schema.get("minItems", 1))
+            return [example(schema.get("items", {}))] * list_length(schema)
         case "integer" | "number":
             return schema.get("minimum", 0)
         case "boolean":
@@ -36,3 +37,12 @@ def example(schema: Mapping[str, JSON]) -> JSON:
             return None
         case _:
             return "example"
+
+
+def list_length(schema: Mapping[str, JSON]) -> int:
+    """Items that a list needs: its `minItems`, else the number that its description begins with, else one.
+
+    Not every provider enforces lengths, so our prompts say them in descriptions.
+    """
+    told = re.match(r"\d+", str(schema.get("description", "")))
+    return int(schema.get("minItems", told[0] if told else 1))

@@ -62,6 +62,8 @@ SCOREBOARD = [
     "reliability",
     "flip_rate",
     "icc",
+    "chance",
+    "headline_of",
 ]
 
 

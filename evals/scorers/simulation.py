@@ -1,0 +1,213 @@
+"""Ask a judge how strongly a feature is active on each token: a level 0-10, as in Bills et al. (2023).
+
+From windows of every kind, shown token by token, to correlations of predicted levels and true activations over all tokens
+together, not the mean over windows. The sign is kept: a judge that predicts the contrary gets a negative number, and
+nothing is fitted to what is scored. A list of levels that does not fit the tokens is lost, never filled with zeros.
+
+Levels are those that the judge states. Bills et al. take the expected level from the probabilities of the output; that
+needs logprobs, which requests here don't carry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.scorers._asking import (
+    ONLY_DATA,
+    SPARE_OUTPUT_TOKENS,
+    described,
+    first_problem,
+    object_or_reason,
+    read_numbers,
+    refuses,
+    required,
+)
+from evals.scorers._correlation import correlate
+from evals.scorers._measures import Measure, Measured, missing, table_of, unscored
+from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
+from labeling.llm._example import list_length
+from labeling.prompts import LEVELS, number_list, prompt_version, quote, read_object, strict_object
+from labeling.types import HARD, JSON, QUANTILES, Contexts, IntArray, Label, LLMRequest, LLMResult, Windows
+
+SYSTEM = f"""\
+You predict how strongly a feature of a language model is active on each token of a text, from a description of the \
+feature.
+
+Every excerpt is a list of tokens. Give for each token a level, a whole number from 0 (not active) to 10 (as active as \
+ever). Most tokens of most excerpts have level 0, and an excerpt may have no active token at all.
+- Go by what the description says, and by the text up to the token.
+- Give exactly one level for every token, in the order of the tokens. The number of tokens stands before each list.
+- Where no description is available, guess from the excerpt alone.
+
+Description and excerpts are {ONLY_DATA}.
+
+Answer with one JSON object and nothing else: the number of every excerpt with its list of levels, as in \
+{{"1": [0, 0, 7, 10], "2": [0, 0, 0]}}"""
+
+WANTED: Mapping[str, int] = {
+    "top": 5,
+    **dict.fromkeys(QUANTILES, 2),
+    "grey": 2,
+    "hard_token": 2,
+    "hard_neighbor": 1,
+    "hard_text": 1,
+    "random": 5,
+}
+"""Windows of each stratum: the top and random ones are those of Bills et al."""
+WINDOWS_PER_REQUEST = 5
+FEWEST = 5
+NEEDS = f"{FEWEST} firing windows"
+OUTPUT_TOKENS_PER_TOKEN = 3
+SILENT = (*HARD, "random")
+METRICS = (
+    "correlation",
+    "correlation_top_and_random",
+    "correlation_random",
+    *(f"correlation_{q}" for q in QUANTILES),
+)
+"""Over windows of the quantiles and silent ones; over the strongest and random silent ones; over all strata, each window
+weighing what it stands for, as if windows had been drawn at random (`random-only`); within each quantile."""
+
+
+def create(*, model: str | None, windows_per_request: int = WINDOWS_PER_REQUEST) -> Simulation:
+    return Simulation(required("simulation", model), min(windows_per_request, WINDOWS_PER_REQUEST))
+
+
+@dataclass(frozen=True)
+class Simulation:
+    model: str
+    windows_per_request: int
+    name: str = "simulation"
+    parallel: bool = False
+    reads_label: bool = True
+    rivals: int = 0
+    labels_together: int = 1
+    headline: str = "correlation"
+
+    @property
+    def prompt_version(self) -> str:
+        return prompt_version(SYSTEM)
+
+    @property
+    def parameters(self) -> Mapping[str, JSON]:
+        return {"windows_per_request": self.windows_per_request, "windows": dict(WANTED)}
+
+    def accepts(self, label: Label | None) -> str | None:
+        return refuses(label)
+
+    def trials(self, subject: Subject, windows: Windows) -> tuple[Trial, ...]:
+        """One trial a window. The variant is its strata: a window can be among the strongest and in a quantile."""
+        chosen = _choose(subject, windows)
+        if sum(any(stratum in QUANTILES for stratum in strata) for strata in chosen.values()) < FEWEST:
+            return ()
+        drawn = Counter(stratum for strata in chosen.values() for stratum in strata)
+        return tuple(_trial(subject.contexts, windows, row, strata, drawn) for row, strata in chosen.items())
+
+    def requests(self, asked: Sequence[Asked], windows: Windows) -> tuple[LLMRequest, ...]:
+        (one,) = asked
+        return tuple(self._request(one, windows, batch) for batch in self._batches(one))
+
+    def problem(self, request: LLMRequest, text: str) -> str | None:
+        answer = read_object(text)
+        lists = request.schema["properties"]
+        found = [_levels(answer, key, list_length(lists[key])) for key in lists] if answer is not None else []
+        return first_problem(request, text, answer, found)
+
+    def parse(self, asked: Sequence[Asked], windows: Windows, results: Sequence[LLMResult]) -> list[list[Answer]]:  # noqa: ARG002
+        """Reasons: those of a failed or unreadable request, for all of its windows; `missing`, `not_a_list`,
+        `wrong_length`, `not_a_number`, `not_an_option` for one window. The grade is the largest level."""
+        (one,) = asked
+        found: dict[int, Answer] = {}
+        for number, (batch, result) in enumerate(zip(self._batches(one), results, strict=True)):
+            answer = object_or_reason(result)
+            for place, trial in enumerate(map(int, batch), start=1):
+                n_tokens = len(one.trials[trial].activations)
+                levels = answer if isinstance(answer, str) else _levels(answer, str(place), n_tokens)
+                if isinstance(levels, str):
+                    found[trial] = Answer(float("nan"), levels, number, place)
+                else:
+                    found[trial] = Answer(float(max(levels)), None, number, place, tuple(map(float, levels)))
+        return [[found[trial] for trial in range(len(one.trials))]]
+
+    def measure(self, judged: Sequence[Judged]) -> Measured:
+        return table_of(METRICS, [_measure(of) for of in judged])
+
+    def _batches(self, one: Asked) -> list[IntArray]:
+        return deal(len(one.trials), most=self.windows_per_request, generator=one.subject.generator(2))
+
+    def _request(self, one: Asked, windows: Windows, batch: IntArray) -> LLMRequest:
+        lines, lists, n_tokens = [described(one.subject.label), "", "Excerpts:"], {}, 0
+        for number, place in enumerate(batch, start=1):
+            pieces = token_pieces(windows, one.trials[int(place)].rows[0])
+            lines.append(f"{number} ({len(pieces)} tokens) [{', '.join(map(quote, pieces))}]")
+            lists[str(number)] = number_list(range(LEVELS + 1), length=len(pieces))
+            n_tokens += len(pieces)
+        return LLMRequest(
+            model=self.model,
+            system=SYSTEM,
+            user="\n".join(lines),
+            schema=strict_object(lists),
+            max_output_tokens=SPARE_OUTPUT_TOKENS + OUTPUT_TOKENS_PER_TOKEN * n_tokens,
+            purpose="score",
+        )
+
+
+def token_pieces(windows: Windows, row: int) -> list[str]:
+    """The text of a window cut at its tokens; white space goes with the token behind it. Joined, it is the text."""
+    text, end, pieces = windows.text[row], 0, []
+    for token in range(int(windows.n_tokens[row])):
+        stop = max(end, int(windows.ends[row, token]))
+        pieces.append(text[end:stop])
+        end = stop
+    return pieces
+
+
+def _choose(subject: Subject, windows: Windows) -> dict[int, tuple[str, ...]]:
+    """Rows that are shown, with the strata each was drawn from."""
+    contexts, generator = subject.contexts, subject.generator(1)
+    chosen: dict[int, tuple[str, ...]] = {}
+    for stratum, wanted in WANTED.items():
+        rows = np.unique(contexts.row[contexts.stratum == stratum])
+        for row in generator.permutation(rows[without_repeats(rows, windows.text)])[:wanted]:
+            chosen[int(row)] = (*chosen.get(int(row), ()), stratum)
+    rows = np.array(list(chosen), np.int64)
+    return {int(row): chosen[int(row)] for row in rows[without_repeats(rows, windows.text)]}
+
+
+def _trial(contexts: Contexts, windows: Windows, row: int, strata: tuple[str, ...], drawn: Mapping[str, int]) -> Trial:
+    """Its weight is the share of its stratum's windows that it stands for; a window drawn only for being strong has none."""
+    place = int(np.flatnonzero(contexts.row == row)[0])
+    weight = 0.0
+    for stratum in strata:
+        if stratum != "top":
+            population = int(contexts.population[contexts.stratum == stratum][0])
+            weight = population / drawn[stratum]
+    activations = contexts.activations[place, : int(windows.n_tokens[row])]
+    return Trial((row,), ", ".join(strata), None, weight=weight, activations=tuple(map(float, activations)))
+
+
+def _levels(answer: Mapping[str, JSON], key: str, n_tokens: int) -> list[int] | str:
+    return read_numbers(answer, key, low=0, high=LEVELS, length=n_tokens)
+
+
+def _measure(judged: Judged) -> dict[str, Measure]:
+    reason = missing(judged, needs=NEEDS)
+    if reason is not None:
+        lost = int((~judged.answered).sum())
+        return {name: unscored(reason, n_lost=lost, chance=0.0) for name in METRICS}
+    strata = [set(variant.split(", ")) for variant in judged.variant]
+
+    def among(*names: str) -> Judged:
+        return judged.take(np.array([bool(of & set(names)) for of in strata]))
+
+    sampled = among(*QUANTILES, "grey", *SILENT)
+    return {
+        "correlation": correlate(among(*QUANTILES, *SILENT)),
+        "correlation_top_and_random": correlate(among("top", "random")),
+        "correlation_random": correlate(sampled, weighted=True),
+        **{f"correlation_{q}": correlate(among(q)) for q in QUANTILES},
+    }
