@@ -88,7 +88,7 @@ def choose_labels(session: Session, judging: Judging) -> pl.DataFrame:
     if judging.epoch:
         return _first_by_hash(own, n_repeated(config.score, len(own)), seed=config.sample.seed)
     controls = [] if judging.repeat else assigned_controls(session, sample, own["feature"])
-    labels = pl.concat([own, *(_control_labels(own, assignment) for assignment in controls)])
+    labels = pl.concat([own, *(_completed(_control_labels(own, assignment)) for assignment in controls)])
     scorer = make_scorer(judging.scorer)
     if isinstance(scorer, TrialScorer) and scorer.rivals:
         labels = _with_rivals(session, sample, labels, _texts_of(session, judging), wanted=scorer.rivals)

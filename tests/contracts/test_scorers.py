@@ -72,11 +72,18 @@ def labels() -> Iterator[Label]:
     yield Label("cats, the animals")
     evidence = feature_evidence()
     for name in registry.names(labeling.explainers):
-        explainer = registry.create(labeling.explainers, name, kind="explainer", model=MODEL, prompt=None)
+        if set(registry.settings_of(labeling.explainers, name, kind="explainer")) - {"model", "prompt"}:
+            continue  # it needs more than evidence: a judge, or labels from elsewhere
+        explainer = registry.create(labeling.explainers, name, kind="explainer", **_settings(name))
         if explainer.model is None:
             made = explainer.parse(evidence, ())
             assert isinstance(made, Label)
             yield made
+
+
+def _settings(name: str) -> dict[str, str | None]:
+    given = {"model": MODEL, "prompt": None}
+    return {key: given[key] for key in registry.settings_of(labeling.explainers, name, kind="explainer")}
 
 
 def accepted_task(scorer: Scorer) -> tuple[JudgeTask, Windows]:

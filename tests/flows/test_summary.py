@@ -81,7 +81,16 @@ def test_the_gap_of_labels_that_were_chosen_is_said() -> None:
 def test_the_share_of_labels_that_beat_wrong_ones_and_the_judge_s_flips_are_said() -> None:
     group = {"feature_set": "main", "explainer": "e", "explainer_model": None, "scorer": "s", "judge_model": "a/judge"}
     numbers = {"n_features": 9, "mean": 0.7, "low": 0.6, "high": 0.8, "share_significant": 0.5, "n_null": 300}
-    row = {**group, "metric": "headline", "label": "true label", **numbers, "flip_rate": 0.03, "icc": 0.9}
+    row = {
+        **group,
+        "metric": "headline",
+        "label": "true label",
+        **numbers,
+        "flip_rate": 0.03,
+        "icc": 0.9,
+        "chance": 0.5,
+        "headline_of": None,
+    }
     outcome = Outcome("1", None, {}, {}, Usage(), n_reused=0, n_sent_again=0)
     text = Summary(Path("/w"), outcome, pl.DataFrame({"feature_set": []}), pl.DataFrame([row]), 1, 0, CORPORA).as_text()
     assert "e / s (a/judge): 50% of labels beat wrong ones (q < 0.05, 300 scores of wrong labels)" in text
