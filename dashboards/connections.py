@@ -42,6 +42,7 @@ class Connections:
         """Lend a reader of the newest snapshot. Raise FeatlasError when there is none, or none that can be read."""
         with self._places:
             generation, reader = self._take()
+            reader.generation = generation
             broken = False
             try:
                 yield reader
@@ -57,16 +58,18 @@ class Connections:
         with self._questions:
             yield
 
-    def remember(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """What `make` returns, made once a snapshot: for means over all features, which no request changes."""
+    def remember(self, reader: Reader, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` reads with the reader, made once a snapshot: for means over all features, which no request changes.
+
+        A reader of a snapshot that another has taken the place of reads again, and nothing of it is kept.
+        """
         with self._lock:
             self._look()
-            generation = self._generation
-            if key in self._remembered:
+            if reader.generation == self._generation and key in self._remembered:
                 return self._remembered[key]  # type: ignore[return-value]  # the key says what was made
         value = make()
         with self._lock:
-            if generation == self._generation:
+            if reader.generation == self._generation:
                 self._remembered[key] = value
         return value
 

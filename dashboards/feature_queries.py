@@ -48,7 +48,7 @@ def scores(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
         WHERE x.sample_id = $1 AND x.feature = $2 AND abs(x.tau - $3) < 1e-9
         QUALIFY row_number() OVER (
             PARTITION BY x.explanation_id, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.control, x.metric
-            ORDER BY x.epoch DESC, r.started_at DESC NULLS LAST, x.score_id
+            ORDER BY x.epoch, r.started_at DESC NULLS LAST, x.score_id
         ) = 1
         ORDER BY x.explainer, x.scorer, x.control NULLS FIRST, x.metric
         """,
@@ -128,10 +128,13 @@ def beside_windows(reader: Reader, corpus_id: str, windows: list[int]) -> pl.Dat
     return reader.query(sql, [corpus_id, wanted])
 
 
-def judgments(reader: Reader, sample_id: str, number: int, *, scorer: str, explanation_id: str | None) -> pl.DataFrame:
+def judgments(
+    reader: Reader, sample_id: str, number: int, *, scorer: str, judge: str | None, explanation_id: str | None
+) -> pl.DataFrame:
     """Every window that a scorer judged for the feature by one label, with the truth: the worst misses first.
 
-    Without an explanation, the feature's own labels.
+    Without an explanation, the feature's own labels; without a judge, any. What scorers that ask in trials asked has a
+    `variant`, and their own `truth` where there is one.
     """
     return reader.query(
         """
@@ -156,8 +159,10 @@ def judgments(reader: Reader, sample_id: str, number: int, *, scorer: str, expla
         LEFT JOIN truth AS t ON t.window_id = j.window_id
         LEFT JOIN panel AS p ON p.window_id = j.window_id
         WHERE j.sample_id = $1 AND j.feature = $2 AND j.scorer = $3 AND j.split = 'score'
-          AND (j.explanation_id = $4 OR ($4 IS NULL AND j.control IS NULL)) AND j.control IS NULL
-        ORDER BY j.state = 'answered', abs(fires::INTEGER - j.probability) DESC NULLS FIRST, j.window_id
+          AND ($4 IS NULL OR j.explanation_id = $4) AND ($5 IS NULL OR j.judge_model = $5)
+          AND j.control IS NULL AND j.epoch = 0
+        ORDER BY j.state = 'answered', abs(fires::INTEGER - j.probability) DESC NULLS FIRST, abs(j.truth - j.grade) DESC
+                 NULLS LAST, j.window_id
         """,
-        [sample_id, number, scorer, explanation_id],
+        [sample_id, number, scorer, explanation_id, judge],
     )

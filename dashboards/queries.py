@@ -28,6 +28,8 @@ class Reader:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
+        self.generation: tuple[int, int, int] | None = None
+        """Which snapshot it reads, where that is looked after."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         return select(self._connection, sql, parameters, timeout_seconds=600.0)
@@ -155,7 +157,7 @@ _CURRENT_SCORES = """
     QUALIFY row_number() OVER (
         PARTITION BY x.sample_id, x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.control,
                      x.metric
-        ORDER BY x.epoch DESC, r.started_at DESC NULLS LAST, x.score_id
+        ORDER BY x.epoch, r.started_at DESC NULLS LAST, x.score_id
     ) = 1
 """
 """One score a feature, metric and control: the newest where it was scored again with other settings; repeats left out."""
@@ -258,7 +260,7 @@ def contexts(reader: Reader, sample_id: str, features: Sequence[int], per_stratu
             QUALIFY place <= (SELECT most FROM wanted WHERE wanted.stratum = c.stratum)
         ),
         judged AS (
-            SELECT j.feature, j.window_id, arg_max(j.probability, j.epoch) AS probability
+            SELECT j.feature, j.window_id, arg_min(j.probability, j.epoch) AS probability
             FROM judgments AS j JOIN labels AS l
               ON l.sample_id = j.sample_id AND l.feature = j.feature
              AND l.explainer = j.explainer AND l.scorer = j.scorer

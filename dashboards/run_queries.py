@@ -78,7 +78,7 @@ def disagreed_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
         WITH heads AS (
             SELECT explanation_id, feature, scorer, max(value) AS value FROM scores
             WHERE sample_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL
-              AND value IS NOT NULL
+              AND value IS NOT NULL AND epoch = 0
               AND scorer IN (SELECT scorer FROM scores WHERE sample_id = $1 AND metric = 'balanced_hard')
             GROUP BY ALL
         ),
@@ -121,15 +121,15 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
             SELECT x.feature, x.explainer, x.scorer, x.value, x.low, x.high, r.started_at,
                    lag(x.value) OVER w AS value_before, lag(x.low) OVER w AS low_before, lag(x.high) OVER w AS high_before,
                    row_number() OVER (
-                       PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model
-                       ORDER BY r.started_at DESC NULLS LAST, x.epoch DESC, x.score_id DESC
+                       PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch
+                       ORDER BY r.started_at DESC NULLS LAST, x.score_id DESC
                    ) AS place
             FROM scores AS x LEFT JOIN runs AS r USING (run_id) LEFT JOIN explanations AS e USING (explanation_id)
             WHERE x.sample_id = $1 AND x.metric = 'headline' AND abs(x.tau - $2) < 1e-9 AND x.control IS NULL
               AND x.value IS NOT NULL AND coalesce(e.repeat, 0) = 0
             WINDOW w AS (
-                PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model
-                ORDER BY r.started_at NULLS FIRST, x.epoch, x.score_id
+                PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch
+                ORDER BY r.started_at NULLS FIRST, x.score_id
             )
         )
         SELECT *, count(*) OVER () AS total FROM told

@@ -36,7 +36,7 @@ JOIN samples AS m USING (sample_id)
 LEFT JOIN feature_sets AS f USING (feature_set)
 LEFT JOIN explanations AS e ON e.explanation_id = s.explanation_id
 LEFT JOIN runs AS r ON r.run_id = s.run_id
-WHERE s.control IS NULL AND list_contains($1, s.metric) AND abs(s.tau - $2) < 1e-9
+WHERE s.control IS NULL AND list_contains($1, s.metric) AND abs(s.tau - $2) < 1e-9 AND coalesce(e.repeat, 0) = 0
 QUALIFY row_number() OVER (  -- the newest of what was scored again with another version of a scorer
     PARTITION BY s.sample_id, s.feature, s.explanation_id, s.scorer, s.scorer_parameters, s.judge_model, s.epoch, s.metric
     ORDER BY r.started_at DESC NULLS LAST, s.score_id

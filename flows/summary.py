@@ -41,10 +41,10 @@ SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coa
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
 GAPS = """
-SELECT feature_set, explainer, explainer_model, scorer, judge_model, count(gap) AS n_features,
+SELECT feature_set, explainer, explainer_model, scorer, judge_model, count(DISTINCT feature) AS n_features,
     avg(select_score) AS select_score, avg(score) AS score, avg(gap) AS gap
 FROM select_gaps JOIN samples USING (sample_id)
-WHERE comparable AND gap IS NOT NULL
+WHERE comparable AND gap IS NOT NULL AND epoch = 0 AND repeat = 0
     AND sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
 GROUP BY ALL ORDER BY ALL
 """

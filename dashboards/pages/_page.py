@@ -52,7 +52,7 @@ class Chosen:
 
 def choose(request: Request, reader: Reader, name: str | None) -> Chosen | None:
     """The named feature set, or the first one; None where nothing is sampled yet. Raise a 404 for an unknown name."""
-    every = connections(request).remember("samples", lambda: tuple(queries.samples(reader).to_dicts()))
+    every = connections(request).remember(reader, "samples", lambda: tuple(queries.samples(reader).to_dicts()))
     if not every:
         return None
     if name is None:

@@ -104,6 +104,7 @@ def judgments(
     number: Number,
     name: SetName = None,
     scorer: Annotated[str, Query(max_length=200)] = "",
+    judge: Annotated[str, Query(max_length=200)] = "",
     explanation: Annotated[str, Query(max_length=200)] = "",
     show: Literal["all", "misses", "lost"] = "all",
 ) -> Response:
@@ -114,24 +115,32 @@ def judgments(
     row = _row(reader, chosen, number)
     scorer = scorer or row["scorer"] or ""
     found = feature_queries.judgments(
-        reader, chosen.sample_id, number, scorer=scorer, explanation_id=explanation or None
+        reader, chosen.sample_id, number, scorer=scorer, judge=judge or None, explanation_id=explanation or None
     ).to_dicts()
     judged = [{**item, "miss": _misses(item)} for item in found]
     counts = {
         "all": len(judged),
         "misses": sum(item["miss"] is True for item in judged),
-        "lost": sum(item["miss"] is None for item in judged),
+        "lost": sum(item["state"] == "lost" for item in judged),
     }
-    kept = [item for item in judged if show == "all" or item["miss"] is (True if show == "misses" else None)]
+    kept = [item for item in judged if show == "all" or _is_shown(item, show)]
     return render(
-        request, "judgments.html.j2", chosen=chosen, row=row, number=number, scorer=scorer, explanation=explanation,
+        request, "judgments.html.j2", chosen=chosen, row=row, number=number, scorer=scorer, judge=judge, explanation=explanation,
         show=show, counts=counts, windows=shown_windows(kept, largest=row["max_activation"]), stratum=stratum,
     )  # fmt: skip
 
 
+def _is_shown(item: Mapping[str, Any], show: Literal["misses", "lost"]) -> bool:
+    return bool(item["miss"]) if show == "misses" else item["state"] == "lost"
+
+
 def _misses(item: Mapping[str, Any]) -> bool | None:
-    """Whether the judge was wrong; None where it gave no answer."""
-    return None if item["probability"] is None else (item["probability"] >= 0.5) != item["fires"]
+    """Whether the judge was wrong; None where it gave no answer, or there is no right one."""
+    if item["state"] == "lost":
+        return None
+    if item["trial"] is not None:
+        return None if item["truth"] is None else abs(item["truth"] - item["grade"]) >= 0.5
+    return bool((item["probability"] >= 0.5) != item["fires"])
 
 
 def _row(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:

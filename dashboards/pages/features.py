@@ -84,8 +84,10 @@ def features(
     place = _after(after)
     rows = feature_list(reader, chosen.sample_id, filters, order, after=place, n=ROWS + 1).to_dicts()
     kept = connections(request).remember
-    total = kept(("count", chosen.sample_id, filters), lambda: count_features(reader, chosen.sample_id, filters))
-    choices = kept(("choices", chosen.sample_id), lambda: filter_choices(reader, chosen.sample_id))
+    total = kept(
+        reader, ("count", chosen.sample_id, filters), lambda: count_features(reader, chosen.sample_id, filters)
+    )
+    choices = kept(reader, ("choices", chosen.sample_id), lambda: filter_choices(reader, chosen.sample_id))
     asked = asked_for(chosen.name, filters, order)
     more = link("/features", asked, after=_after_text(rows[ROWS - 1], order)) if len(rows) > ROWS else None
     return render(

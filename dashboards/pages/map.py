@@ -38,12 +38,14 @@ def feature_map(
     if chosen is None:
         return render(request, "map.html.j2", chosen=None)
     remember = connections(request).remember
-    whole = remember(("bounds", chosen.name), lambda: map_queries.bounds(reader, chosen.name))
+    whole = remember(reader, ("bounds", chosen.name), lambda: map_queries.bounds(reader, chosen.name))
     asked = {"set": chosen.name, "color": color, "q": q.strip()}
     if whole is None:
         return render(request, "map.html.j2", chosen=chosen, whole=None)
     clusters: Sequence[Mapping[str, Any]] = remember(
-        ("clusters", chosen.sample_id), lambda: map_queries.largest_clusters(reader, chosen.sample_id, 200).to_dicts()
+        reader,
+        ("clusters", chosen.sample_id),
+        lambda: map_queries.largest_clusters(reader, chosen.sample_id, 200).to_dicts(),
     )
     ranks = {cluster["cluster"]: rank for rank, cluster in enumerate(clusters)}
     view = View(chosen.sample_id, chosen.name, _bounds(at) or whole, q.strip() or None)
@@ -51,7 +53,7 @@ def feature_map(
     frame = Frame(view.bounds, asked)
     if n > MOST_POINTS:
         key = ("cells", view)
-        found = remember(key, lambda: map_queries.cells(reader, view, columns=COLUMNS, rows=ROWS).to_dicts())
+        found = remember(reader, key, lambda: map_queries.cells(reader, view, columns=COLUMNS, rows=ROWS).to_dicts())
         marks = cell_marks(found, frame, color=color, ranks=ranks)
     else:
         marks = point_marks(

@@ -19,7 +19,7 @@ def overview(request: Request, reader: ReaderOfRequest, name: SetName = None) ->
     chosen = choose(request, reader, name)
     if chosen is None:
         return render(request, "overview.html.j2", chosen=None, runs=run_queries.runs(reader, most=5).to_dicts())
-    facts = connections(request).remember(("overview", chosen.sample_id), lambda: _facts(reader, chosen))
+    facts = connections(request).remember(reader, ("overview", chosen.sample_id), lambda: _facts(reader, chosen))
     return render(request, "overview.html.j2", chosen=chosen, **facts)
 
 

@@ -38,7 +38,7 @@ def scoreboard(
     if chosen is None:
         return render(request, "scoreboard.html.j2", chosen=None)
     rows: Sequence[dict[str, Any]] = connections(request).remember(
-        ("scoreboard", chosen.name), lambda: queries.scoreboard(reader, chosen.name).to_dicts()
+        reader, ("scoreboard", chosen.name), lambda: queries.scoreboard(reader, chosen.name).to_dicts()
     )
     tables = score_tables(rows, tau=queries.TAU)
     known = list(dict.fromkeys([*METRICS, *(row["metric"] for row in rows)]))
@@ -74,6 +74,7 @@ def _line(rows: list[dict[str, Any]], shown: Sequence[str]) -> dict[str, Any]:
     tokens = first["input_tokens"] / first["n_features"] if first["input_tokens"] and first["n_features"] else None
     return {
         **{n: first[n] for n in ("explainer", "explainer_model", "scorer", "judge_model", "control", "requests")},
+        "headline_of": first.get("headline_of"),
         "n_features": first["n_features"], "n_unscored": first["n_unscored"],
         "cost_each": cost, "tokens_each": tokens, "cost_usd": first["cost_usd"],
         "cells": {metric: by_metric.get(metric) for metric in shown}, "all": by_metric,
@@ -90,7 +91,8 @@ def _in_order(lines: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
 
     def key(line: dict[str, Any]) -> tuple[Any, ...]:
         place = controls.index(line["control"]) if line["control"] in controls else len(controls)
-        return -best.get(_maker(line), float("-inf")), str(_maker(line)), line["control"] is not None, place
+        own_kind = sort == "headline" and line["headline_of"] is not None  # compares only within one scorer
+        return own_kind, -best.get(_maker(line), float("-inf")), str(_maker(line)), line["control"] is not None, place
 
     return sorted(lines, key=key)
 
@@ -111,6 +113,12 @@ def _points(rows: Sequence[dict[str, Any]], x: str, y: str) -> list[dict[str, An
     points = []
     for group in _groups(rows):
         by_metric = {row["metric"]: row for row in group}
-        if x in by_metric and y in by_metric and None not in (by_metric[x]["mean"], by_metric[y]["mean"]):
+        of_trials = "headline" in (x, y) and by_metric.get("headline", {}).get("headline_of") is not None
+        if (
+            not of_trials
+            and x in by_metric
+            and y in by_metric
+            and None not in (by_metric[x]["mean"], by_metric[y]["mean"])
+        ):
             points.append({**group[0], "x": by_metric[x], "y": by_metric[y]})
     return points

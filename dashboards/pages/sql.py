@@ -52,7 +52,7 @@ def sql(
             mistake = str(error)
     if answer is not None and plot:
         figure = charts.plot(answer.head(PLOTTED))
-    tables = connections(request).remember("dictionary", lambda: _dictionary(reader))
+    tables = connections(request).remember(reader, "dictionary", lambda: _dictionary(reader))
     return render(
         request, "sql.html.j2", chosen=chosen, without_sample=True, text=text, mistake=mistake, plot=plot, figure=figure,
         answer=answer.head(ROWS) if answer is not None else None, cut=answer is not None and len(answer) > ROWS, rows=ROWS,

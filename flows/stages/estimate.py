@@ -29,7 +29,7 @@ from flows.stages.judge_trials import Panels, subject_of, write_requests
 from flows.stages.label import explanation_id, features_to_label, gather_evidence, gather_trials, repeats_of
 from flows.stages.labels_to_judge import assigned_controls, n_repeated
 from flows.stages.rehearsal import Answers, nothing_known, rehearse
-from flows.stages.sample import Sample
+from flows.stages.sample import Sample, silence_is_known
 from flows.stages.select_features import select_features
 from flows.stages.split_windows import split_windows
 from labeling import evidence
@@ -81,15 +81,16 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
     """One entry for each explainer and scorer that asks a language model, and each feature set."""
     found, counted = list[Estimate](), set[tuple[str, ...]]()
     for sample in samples:
+        scorers = _asking_scorers(session) if "score" in stages and silence_is_known(sample) else []
         for choice in choose_explainers(session):
             explainer = make_explainer(choice)
             if "label" in stages and explainer.model is not None:
                 found += _labels(session, sample, choice, explainer)
             further = repeats_of(choice, session.config) - 1
-            for scorer in _asking_scorers(session) if "score" in stages else []:
+            for scorer in scorers:
                 if reads_labels(scorer):
                     found.append(_scores(session, sample, explainer, scorer, counted, further_labels=further))
-        for scorer in _asking_scorers(session) if "score" in stages else []:
+        for scorer in scorers:
             if not reads_labels(scorer):
                 found.append(_scores(session, sample, None, scorer, counted, further_labels=0))
     return found
@@ -133,7 +134,7 @@ def _answers_at_hand(session: Session) -> Iterator[Answers]:
     if not session.workspace.ledger.exists():
         yield nothing_known
         return
-    with Ledger(session.workspace.ledger) as ledger:
+    with Ledger(session.workspace.ledger, read_only=True) as ledger:
 
         def find(requests: Sequence[LLMRequest]) -> list[LLMResult | None]:
             keys = [request_key(request) for request in requests]
@@ -233,7 +234,8 @@ def _labels_judged(
             shared = (sample.sample_id, scorer.name, assignment.control)
             if shared in counted:
                 continue
-            counted.add(shared)
+            if not _shows_other_labels(scorer):
+                counted.add(shared)
         sources = assignment.source if assignment.source is not None else [assignment.control] * len(assignment.feature)
         for feature, source in zip(assignment.feature, sources, strict=True):
             asked[int(feature)].add(source if isinstance(source, str) else int(source))
@@ -241,6 +243,11 @@ def _labels_judged(
     times = 0 if isinstance(scorer, TrialScorer) else score.repeats - 1
     again = times * n_repeated(score, len(features)) / max(len(features), 1)
     return {feature: len(labels) + again for feature, labels in asked.items()}
+
+
+def _shows_other_labels(scorer: AnyScorer) -> bool:
+    """Whether an explainer's other labels stand in its prompts, so that nothing is shared between explainers."""
+    return isinstance(scorer, TrialScorer) and (scorer.rivals > 0 or scorer.labels_together > 1)
 
 
 def _extrapolate(

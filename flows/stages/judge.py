@@ -1,7 +1,7 @@
 """Judge labels on contexts: the half of stage score that asks. Writes the table `judgments`, a range of features a shard.
 
 Every label, a feature's own or a control's, is judged on the same windows of the feature. Which labels stand in for
-which is decided in `score.py` and handed over as a small Parquet file, so that a job stays a few plain values.
+which is decided in `labels_to_judge.py` and handed over as a small Parquet file, so that a job stays a few plain values.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class JudgeShard:
     explainer: str
     explainer_model: str | None
     labels: Path
-    """Parquet: feature, control, explanation_id, text, pattern; one row a label to judge."""
+    """Parquet, columns as LABELS of `labels_to_judge.py`; one row a label to judge."""
     shard: int
     first: int
     last: int

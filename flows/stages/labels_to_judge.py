@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -140,13 +140,9 @@ def _completed(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _texts_of(session: Session, judging: Judging) -> dict[int, str]:
-    """The newest label of each feature by the explainer, whether the feature is judged or not."""
-    stored = session.store.read("explanations", sample_id=judging.sample.sample_id, state="labeled")
-    own = stored.filter(
-        (pl.col("explainer") == judging.explainer_name)
-        & pl.col("explainer_model").eq_missing(pl.lit(judging.explainer_model, pl.String))
-    ).sort("created_at", "explanation_id", nulls_last=False)
-    return dict(own.select("feature", "text").iter_rows())
+    """The first label of each feature by the explainer as it is now, whether the feature is judged or not."""
+    every = _own_labels(session, replace(judging, repeat=0), alive_features(session, judging.sample))
+    return dict(every.select("feature", "text").iter_rows())
 
 
 def _with_rivals(

@@ -45,6 +45,11 @@ class Sample:
     corpus: PreparedCorpus
 
 
+def silence_is_known(sample: Sample) -> bool:
+    """Whether windows without an activation are known to have none; without that every score would be a guess."""
+    return sample.feature_set.extent == "all"
+
+
 def sample_all(session: Session) -> list[Sample]:
     """Sample every feature set of the config. Raise FeatlasError for a corpus or dictionary that cannot be used."""
     threads = session.config.sample.threads or min(TORCH_THREADS, session.cores)

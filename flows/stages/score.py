@@ -26,7 +26,7 @@ from flows.stages.judge import JudgeShard, ScorerChoice, judge_shard, make_score
 from flows.stages.judge_trials import ask_any_ahead, judge_trials
 from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
-from flows.stages.sample import Sample
+from flows.stages.sample import Sample, silence_is_known
 from flows.stages.score_part import ScorePart, judgments_of, score_part
 from flows.stages.score_rows import group_rows, remove_earlier_controls, score_rows
 from flows.stages.score_statistics import forget_statistics, save_statistics
@@ -45,7 +45,7 @@ FEATURES_TOGETHER = 1024
 def score_all(session: Session, samples: Sequence[Sample]) -> None:
     """Score the labels of every explainer of the config with every scorer, controls included."""
     config = session.config
-    samples = [sample for sample in samples if _silence_is_known(session, sample)]
+    samples = [sample for sample in samples if _can_be_scored(session, sample)]
     work: list[tuple[Judging, AnyScorer]] = []
     for priority, name in enumerate(config.score.scorers):
         judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
@@ -76,7 +76,7 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
         if answered or scorer.model is None:
             _score_sample(session, judging, scorer)
     for judging, scorer in work:
-        if judging.epoch == 0 and (answered or scorer.model is None):
+        if judging.epoch == judging.repeat == 0 and (answered or scorer.model is None):
             save_statistics(session, judging, scorer)
 
 
@@ -86,9 +86,9 @@ def _epochs(judging: Judging, scorer: AnyScorer, score: ScoreConfig) -> int:
     return score.repeats if again else 1
 
 
-def _silence_is_known(session: Session, sample: Sample) -> bool:
-    """Whether windows without an activation are known to have none; without that every score would be a guess."""
-    if sample.feature_set.extent == "all":
+def _can_be_scored(session: Session, sample: Sample) -> bool:
+    """Whether silent windows are known; of a sample where they are not, people are told."""
+    if silence_is_known(sample):
         return True
     session.progress.say(
         f"score {sample.feature_set.name}: skipped. Only each feature's strongest texts are known, not where it is silent"

@@ -72,14 +72,15 @@ def save_statistics(session: Session, judging: Judging, scorer: AnyScorer) -> No
     if graded_windows:
         _save_own_parts(session, judging, scorer, own, labels)
     null = _null_scores(session, judging, scorer, own, labels, judge=graded_windows)
-    _save_meaning(session, judging, own, null, judge_variance)
+    _save_meaning(session, judging, scorer, own, null, judge_variance)
     session.store.finish_shard("statistics", judging.group, 0, rows=len(own.labels))
 
 
-def share_of_same_labels(texts: pl.Series) -> float:
+def share_of_same_labels(texts: pl.Series) -> float | None:
     """Share of labels that stand for another feature as well, word for word. Each may fit its windows perfectly: scores
-    that look at windows alone can't see that two features are not told apart."""
-    return int(texts.is_duplicated().sum()) / max(len(texts), 1)
+    that look at windows alone can't see that two features are not told apart. None where there is no label."""
+    known = texts.drop_nulls()
+    return int(known.is_duplicated().sum()) / len(known) if len(known) else None
 
 
 def _first(judging: Judging) -> Judging:
@@ -233,7 +234,12 @@ def _judge_null(session: Session, judging: Judging, own: _Own, *, parallel: bool
 
 
 def _save_meaning(
-    session: Session, judging: Judging, own: _Own, null: pl.DataFrame, judge_variance: float | None
+    session: Session,
+    judging: Judging,
+    scorer: AnyScorer,
+    own: _Own,
+    null: pl.DataFrame,
+    judge_variance: float | None,
 ) -> None:
     """p, q and shrunk scores of every label, and their summary, for each tested metric and threshold."""
     tercile = dict(zip(own.labels["feature"].to_list(), own.tercile.tolist(), strict=True))
@@ -244,9 +250,9 @@ def _save_meaning(
         wrong = null.filter((pl.col("metric") == metric) & (pl.col("tau") == tau)).drop_nulls("value")
         groups = np.array([tercile.get(feature, -1) for feature in wrong["feature"].to_list()], dtype=np.int64)
         meant = against_null(value, own.tercile, wrong["value"].to_numpy().astype(np.float64), groups)
-        shrunk = shrink(
-            value, low, high, judge_variance=_known(judge_variance), least=SMALLEST.get(metric, 0.0), largest=LARGEST
-        )
+        repeated = scorer.headline if metric == "headline" and isinstance(scorer, TrialScorer) else metric
+        least = SMALLEST.get(repeated, 0.0)
+        shrunk = shrink(value, low, high, judge_variance=_known(judge_variance), least=least, largest=LARGEST)
         session.store.save("score_statistics", _statistics_rows(session, judging, rows, meant, shrunk))
         summary = _summary(meant, shrunk, n_null=len(wrong))
         row = {**_key(judging), "metric": metric, "tau": tau, "epoch": judging.epoch, **summary}

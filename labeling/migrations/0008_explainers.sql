@@ -36,6 +36,7 @@ SELECT
     s.scorer,
     s.judge_model,
     s.epoch,
+    e.repeat,
     e.select_score,
     s.value AS score,
     e.select_score - s.value AS gap,
@@ -45,7 +46,7 @@ FROM explanations AS e
 LEFT JOIN scores AS s
     ON s.explanation_id = e.explanation_id AND s.metric = 'headline' AND s.tau = 0.01 AND s.control IS NULL
 WHERE e.select_score IS NOT NULL;
-COMMENT ON VIEW select_gaps IS 'Labels that were chosen among several: the score they were chosen by, the reported one, and the gap between them (the winner''s curse). One row an explanation and scorer.';
+COMMENT ON VIEW select_gaps IS 'Labels that were chosen among several: the score they were chosen by, the reported one, and the gap between them (the winner''s curse). One row an explanation, scorer and epoch.';
 COMMENT ON COLUMN select_gaps.sample_id IS 'Sample of the feature.';
 COMMENT ON COLUMN select_gaps.feature IS 'Feature: 0-based row of the dictionary.';
 COMMENT ON COLUMN select_gaps.explanation_id IS 'Explanation that was kept.';
@@ -54,6 +55,7 @@ COMMENT ON COLUMN select_gaps.explainer_model IS 'Language model of the explaine
 COMMENT ON COLUMN select_gaps.scorer IS 'Scorer of the reported score; NULL while there is none.';
 COMMENT ON COLUMN select_gaps.judge_model IS 'Language model that judged for it; NULL for offline scorers.';
 COMMENT ON COLUMN select_gaps.epoch IS 'Epoch of the reported score.';
+COMMENT ON COLUMN select_gaps.repeat IS 'Which label of the explainer for the feature, 0-based; the first stands in means.';
 COMMENT ON COLUMN select_gaps.select_score IS 'Headline on the select split, by the judge who chose.';
 COMMENT ON COLUMN select_gaps.score IS 'Reported headline, on the score split.';
 COMMENT ON COLUMN select_gaps.gap IS 'select_score less score; above 0 on average, because the best of several is partly luck.';
