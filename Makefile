@@ -10,7 +10,7 @@ WORKERS ?= auto
 SPREAD := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check format clean
+.PHONY: help demo test test-fast test-slow check format clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,14 +18,14 @@ help:  ## Show this list
 demo: $(READY)  ## Label, score and cluster the features of a real model, offline; says where the report is
 	$(BIN)/featlas demo
 
-test: $(READY)  ## Run the tests (under 4 minutes)
+test: $(READY)  ## Run every test (about 10 minutes on two cores)
+	$(BIN)/pytest -m 'slow or not slow' $(SPREAD)
+
+test-fast: $(READY)  ## Run the fast tests (about 4 minutes)
 	$(BIN)/pytest $(SPREAD)
 
 test-slow: $(READY)  ## Run the slow tests: killed processes, servers, a browser
 	$(BIN)/pytest -m slow $(SPREAD)
-
-test-all: $(READY)  ## Run both
-	$(BIN)/pytest -m 'slow or not slow' $(SPREAD)
 
 check: $(READY)  ## Check format, lint, types and the rules of tests/test_architecture.py
 	$(BIN)/ruff format --check .

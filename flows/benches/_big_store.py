@@ -49,10 +49,13 @@ def write_big_store(root: Path, size: Size, *, seed: int = 0) -> None:
     with Store(Workspace(root)) as store:
         _describe(store, size)
         _windows(store, draw, size)
+        empty: dict[str, pl.DataFrame] = {}
         for first in range(0, size.features, AT_ONCE):
             numbers = np.arange(first, min(first + AT_ONCE, size.features))
             for table, frame in _features(draw, numbers, size):
-                store.save(table, frame)
+                if table not in empty:
+                    empty[table] = store.read(table).clear()
+                store.save(table, _completed(frame, empty[table]))
         for shard, first in enumerate(range(0, size.with_evidence, SHARD_FEATURES)):
             numbers = np.arange(first, min(first + SHARD_FEATURES, size.with_evidence))
             store.save_shard("contexts", SAMPLE, shard, _contexts(draw, numbers, size))
@@ -60,14 +63,19 @@ def write_big_store(root: Path, size: Size, *, seed: int = 0) -> None:
         store.publish()
 
 
+def _completed(frame: pl.DataFrame, empty: pl.DataFrame) -> pl.DataFrame:
+    """The table's columns; those that are not made up say that there is nothing."""
+    import polars as pl
+
+    return pl.concat([empty, frame], how="diagonal_relaxed").select(empty.columns)
+
+
 def _describe(store: Store, size: Size) -> None:
     """The tables of one row or few."""
     import polars as pl
 
     def one(table: str, **row: Any) -> None:
-        empty = store.read(table).clear()
-        frame = pl.concat([empty, pl.DataFrame([row])], how="diagonal_relaxed")
-        store.save(table, frame.select(empty.columns))
+        store.save(table, _completed(pl.DataFrame([row]), store.read(table).clear()))
 
     one("runs", run_id="made", command="featlas run", started_at=START, finished_at=START + timedelta(hours=9),
         state="complete", config=json.dumps({}), config_hash="made", version="made")  # fmt: skip

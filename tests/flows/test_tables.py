@@ -45,6 +45,7 @@ bootstrap = 60
 IDENTITIES = {
     *("sample_id", "corpus_id", "explanation_id", "score_id", "clustering_id", "fingerprint", "tokenizer_id"),
     *("source", "model", "hook", "dictionary", "architecture", "corpus", "token_ids", "parameters"),
+    *("group_id", "inputs"),
 }
 """Columns that say where activations come from, and hashes of it."""
 

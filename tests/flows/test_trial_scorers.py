@@ -27,7 +27,7 @@ HEADLINES = {
 N_FEATURES = 4
 SHOWN = "(SELECT sample_id, feature, scorer, unnest(shown) AS window_id FROM judgments WHERE trial IS NOT NULL)"
 """Every window of every trial."""
-CONTROLS = {"shuffled", "other_feature", "neighbor", "generic", "no_label", "random_weights"}
+CONTROLS = {"shuffled", "other_feature", "neighbor", "generic", "over_broad", "no_label", "random_weights"}
 
 
 def run(mini: Mini, provider: LoopbackProvider, *arguments: object, scorers: str = ",".join(IN_TRIALS)) -> Ran:
