@@ -207,10 +207,10 @@ def files_of_at_most(n_bytes: int) -> Iterator[None]:
 def test_a_disk_that_is_full_while_sampling_ends_in_one_paragraph_and_the_run_resumes(
     mini: Mini, tmp_path: Path
 ) -> None:
-    """With more room each time the run fails at another file: a log, windows, a sampler state, the snapshot."""
+    """With more room each time the run fails at another file: a log, windows, the database, the snapshot."""
     fresh = Mini(write_config(tmp_path, {"max_tokens = 20000": "max_tokens = 12000"}, control=False), tmp_path / "w")
     failed_at = []
-    for n_bytes in (1_000, 20_000, 200_000, 600_000):
+    for n_bytes in (1_000, 20_000, 100_000, 400_000):
         with files_of_at_most(n_bytes):
             ran = fresh.featlas("sample")
         assert ran.code == 1
@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_while_sampling_ends_in_one_paragraph_and_the_run_re
         assert "resumes" in ran.paragraph()
         failed_at.append(Path(ran.paragraph().split(" cannot")[0]).suffix)
         Store(Workspace(fresh.workspace)).close()  # an empty database is larger than the files that come next
-    assert failed_at == [".new", ".parquet", ".safetensors", ".new"]
+    assert failed_at == [".new", ".parquet", ".duckdb", ".new"]
     again = fresh.featlas("sample")
     assert again.code == 0, again.err
     assert featlas("doctor", "--workspace", fresh.workspace).code == 0

@@ -194,4 +194,5 @@ def test_worker_processes_give_the_same_tables(
     config.write_text(mini.config.read_text().replace("threads = 1", "threads = 3"))
     spread = Mini(config, tmp_path / "workspace")
     assert spread.featlas("run").code == 0
-    assert differing(mini_tables, tables(spread.workspace)) == []
+    other = differing(mini_tables, tables(spread.workspace))
+    assert other == [], ", ".join(other)

@@ -65,7 +65,7 @@ def test_every_scorer_has_its_controls_on_the_scoreboard_with_headline_and_chanc
         assert set(own["control"]) == {"", *controls}
         assert own["headline_of"].unique().to_list() == [metric]
         assert own["chance"].null_count() == (len(own) if scorer == "specificity" else 0)
-    assert rows.filter(pl.col("scorer") == "detection")["headline_of"].null_count() == 7
+    assert rows.filter(pl.col("scorer") == "detection")["headline_of"].null_count() == 9
     negative = rows.filter(pl.col("scorer") == "simulation")
     assert (negative["low"] < 0).all()  # correlations are not cut at 0
 
