@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import groupby
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ MAX_TOKENS = 256
 """What the model was trained for; the rest of a longer text is not read."""
 BATCH = 32
 """Texts in one forward pass. One at a time costs twice as much on a CPU, 64 no less than 32."""
+LEAST_TOKENS = 256
+"""Tokens of a forward pass, at least. Matrix products of a few rows take another path, whose last digits differ."""
 THREADS = 2
 """More do not help short texts. A few texts are embedded with one: waiting for a second that is busy costs far more."""
 
@@ -33,8 +36,8 @@ class SentenceEmbedder:
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts: float32 [n, 384], rows of length 1. The empty text has a vector too.
 
-        Only texts of equal length in tokens share a forward pass: without padding, a text's vector does not depend on
-        the texts beside it.
+        A text's vector does not depend on the texts beside it, to the last digit: only texts of equal length in tokens
+        share a forward pass, and small ones are filled up.
         """
         vectors = np.empty((len(texts), WIDTH), np.float32)
         if not texts:
@@ -56,11 +59,12 @@ class SentenceEmbedder:
         import torch
 
         _, model = self._loaded
+        filled = max(len(tokens), ceil(LEAST_TOKENS / len(tokens[0])))
         with torch.inference_mode():
-            ids = torch.tensor(tokens)  # [batch, length]
+            ids = torch.tensor(tokens + tokens[-1:] * (filled - len(tokens)))  # [filled, length]
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
             vectors: FloatArray = torch.nn.functional.normalize(states.mean(dim=1), dim=1).numpy()
-        return vectors
+        return vectors[: len(tokens)]
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

@@ -54,3 +54,21 @@ def mini_copy(mini: Mini, tmp_path: Path) -> Mini:
 def mini_tables(mini: Mini) -> dict[str, pl.DataFrame]:
     """Every table of the finished mini demo."""
     return tables(mini.workspace)
+
+
+@pytest.fixture(autouse=True)
+def _mini_stays_as_it_is(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that changes the shared workspace: others, in other processes too, read and copy it."""
+    if "mini" not in request.fixturenames:
+        yield
+        return
+    root = request.getfixturevalue("mini").workspace
+    before = _files(root)
+    yield
+    changed = sorted(str(file.relative_to(root)) for file in {file for file, _ in before ^ _files(root)})
+    assert changed == [], "the shared workspace was changed; change a `mini_copy`"
+
+
+def _files(folder: Path) -> set[tuple[Path, int]]:
+    """Every file and when it was last written."""
+    return {(file, file.stat().st_mtime_ns) for file in folder.rglob("*") if file.is_file()}

@@ -232,3 +232,13 @@ def differing(before: Mapping[str, pl.DataFrame], after: Mapping[str, pl.DataFra
     """Names of the tables that are not the same."""
     assert before.keys() == after.keys()
     return [name for name in before if not before[name].equals(after[name])]
+
+
+def first_difference(before: pl.DataFrame, after: pl.DataFrame) -> str:
+    """The first row that is not the same, in both."""
+    if before.shape != after.shape:
+        return f"{before.shape} rows and columns, then {after.shape}"
+    for one, other in zip(before.iter_rows(named=True), after.iter_rows(named=True), strict=True):
+        if one != other:
+            return f"{one}, then {other}"
+    return "none"

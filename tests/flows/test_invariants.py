@@ -13,7 +13,7 @@ from flows.stages.choose_contexts import ContextShard, context_shard
 from labeling import evidence
 from labeling.types import HARD, SPLITS
 from labeling.workspace import Workspace
-from tests.flows.mini import FEATURE_SET, Mini, differing, tables, write_config
+from tests.flows.mini import FEATURE_SET, Mini, differing, first_difference, tables, write_config
 
 SAMPLE = f"(SELECT sample_id FROM samples WHERE feature_set = '{FEATURE_SET}')"
 
@@ -194,5 +194,5 @@ def test_worker_processes_give_the_same_tables(
     config.write_text(mini.config.read_text().replace("threads = 1", "threads = 3"))
     spread = Mini(config, tmp_path / "workspace")
     assert spread.featlas("run").code == 0
-    other = differing(mini_tables, tables(spread.workspace))
-    assert other == [], ", ".join(other)
+    after = tables(spread.workspace)
+    assert {name: first_difference(mini_tables[name], after[name]) for name in differing(mini_tables, after)} == {}

@@ -148,10 +148,10 @@ def test_the_same_command_again_asks_nothing_and_changes_nothing(asked: tuple[Mi
     assert copied.ask("SELECT count(*) AS n, sum(value) AS total FROM scores").rows() == before
 
 
-def test_a_dry_run_names_every_scorer_with_its_requests(mini: Mini) -> None:
+def test_a_dry_run_names_every_scorer_with_its_requests(mini_copy: Mini) -> None:
     with pytest.MonkeyPatch.context() as patch, LoopbackProvider(varied_text, key="sk-1") as provider:
         patch.setenv("OPENAI_API_KEY", "sk-1")
-        ran = run(mini, provider, "--dry-run")
+        ran = run(mini_copy, provider, "--dry-run")
         assert provider.counts()["requests"] == 0
     for scorer in IN_TRIALS:
         of = "" if scorer == "intruder" else " of token_pattern"
