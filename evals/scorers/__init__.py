@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from evals.scorers._measures import Measured
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial
+from evals.trial_measures import Measured
+from evals.trials import Answer, Asked, Judged, Subject, Trial
 from labeling.types import JSON, Grades, JudgeTask, Label, LLMRequest, LLMResult, Windows
 
 

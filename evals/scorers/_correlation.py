@@ -13,8 +13,8 @@ from scipy.special import stdtrit
 
 from evals.intervals import TAIL
 from evals.items import Float, Int
-from evals.scorers._measures import Measure, unscored
-from evals.scorers._trials import Judged
+from evals.trial_measures import Measure, unscored
+from evals.trials import Judged
 
 FEWEST_DOCUMENTS = 3
 """Below, there is a value and no interval."""

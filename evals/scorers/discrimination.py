@@ -22,8 +22,8 @@ from evals.scorers._asking import (
     refuses,
     required,
 )
-from evals.scorers._measures import Measure, Measured, chance_of, share_right, table_of
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, firing_contexts, without_repeats
+from evals.trial_measures import Measure, Measured, chance_of, share_right, table_of
+from evals.trials import Answer, Asked, Judged, Subject, Trial, firing_contexts, without_repeats
 from labeling.prompts import firing_spans, prompt_version, quote, quote_marked, read_object, strict_object
 from labeling.types import JSON, QUANTILES, Label, LLMRequest, LLMResult, Windows
 

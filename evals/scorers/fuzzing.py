@@ -24,8 +24,8 @@ from evals.scorers._asking import (
     required,
 )
 from evals.scorers._marks import lend_marks
-from evals.scorers._measures import Measured, window_metrics
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
+from evals.trial_measures import Measured, window_metrics
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
 from labeling.prompts import prompt_version, quote_marked, read_object, strict_object
 from labeling.types import JSON, QUANTILES, STRATA, IntArray, Label, LLMRequest, LLMResult, Windows
 

@@ -23,8 +23,8 @@ from evals.scorers._asking import (
     required,
 )
 from evals.scorers._marks import disguise
-from evals.scorers._measures import Measure, Measured, chance_of, of_variants, share_right, table_of, unscored
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
+from evals.trial_measures import Measure, Measured, chance_of, of_variants, share_right, table_of, unscored
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
 from labeling.prompts import firing_spans, prompt_version, quote_marked, read_object, strict_object
 from labeling.types import JSON, QUANTILES, Contexts, IntArray, Label, LLMRequest, LLMResult, Windows
 

@@ -23,8 +23,8 @@ from evals.scorers._asking import (
     refuses,
     required,
 )
-from evals.scorers._measures import Measure, Measured, beside, table_of, unscored, window_metrics
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
+from evals.trial_measures import Measure, Measured, beside, table_of, unscored, window_metrics
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
 from labeling.prompts import number_list, prompt_version, quote, read_object, strict_object
 from labeling.types import JSON, QUANTILES, STRATA, IntArray, Label, LLMRequest, LLMResult, Windows
 

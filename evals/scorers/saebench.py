@@ -33,8 +33,8 @@ from evals.scorers._asking import (
     refuses,
     required,
 )
-from evals.scorers._measures import Measure, Measured, missing, share_right, table_of, unscored
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, firing_contexts, without_repeats
+from evals.trial_measures import Measure, Measured, missing, share_right, table_of, unscored
+from evals.trials import Answer, Asked, Judged, Subject, Trial, firing_contexts, without_repeats
 from labeling.prompts import number_list, prompt_version, quote, read_object, strict_object
 from labeling.types import JSON, QUANTILES, IntArray, Label, LLMRequest, LLMResult, Windows
 

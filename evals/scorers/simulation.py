@@ -27,10 +27,10 @@ from evals.scorers._asking import (
     required,
 )
 from evals.scorers._correlation import correlate
-from evals.scorers._measures import Measure, Measured, missing, table_of, unscored
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
-from labeling.llm._example import list_length
+from evals.trial_measures import Measure, Measured, missing, table_of, unscored
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
 from labeling.prompts import LEVELS, number_list, prompt_version, quote, read_object, strict_object
+from labeling.schema_examples import list_length
 from labeling.types import HARD, JSON, QUANTILES, Contexts, IntArray, Label, LLMRequest, LLMResult, Windows
 
 SYSTEM = f"""\

@@ -21,8 +21,8 @@ from evals.scorers._asking import (
     refuses,
     required,
 )
-from evals.scorers._measures import Measure, Measured, mean_of, of_variants, table_of, unscored
-from evals.scorers._trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
+from evals.trial_measures import Measure, Measured, mean_of, of_variants, table_of, unscored
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
 from labeling.prompts import firing_spans, prompt_version, quote_marked, read_object, strict_object
 from labeling.types import JSON, QUANTILES, IntArray, Label, LLMRequest, LLMResult, Windows
 

@@ -8,7 +8,7 @@ from random import Random
 
 from flows.fake_provider.asked import Asked
 from flows.fake_provider.http_server import JSON
-from labeling.llm._example import example, example_text, list_length
+from labeling.schema_examples import example, example_text, list_length
 
 
 def fixed_text(asked: Asked) -> str:

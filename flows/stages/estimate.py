@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from evals.scorers import AnyScorer, TrialScorer, reads_labels
-from evals.scorers._trials import Asked, Subject
+from evals.trials import Asked, Subject
 from flows.budgets import prices
 from flows.llm import is_asked_twice_for
 from flows.session import Session

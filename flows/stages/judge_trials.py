@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from evals.scorers import TrialScorer
-from evals.scorers._trials import Answer, Asked, Panel, Subject, Trial, deal_labels
+from evals.trials import Answer, Asked, Panel, Subject, Trial, deal_labels
 from flows.llm import Sent, send
 from flows.stages.judge import (
     JudgeResult,

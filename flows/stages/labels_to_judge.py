@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from evals.controls import Assignment, assign_controls
+from evals.rivals import choose_rivals, same_text
 from evals.scorers import TrialScorer
-from evals.scorers._rivals import choose_rivals, same_text
 from flows.session import Session
 from flows.stages.choose_contexts import decoder_neighbors
 from flows.stages.explainer_choice import ExplainerChoice, make_explainer

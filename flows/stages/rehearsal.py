@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from labeling.explainers import Steps
-from labeling.llm._example import example
+from labeling.schema_examples import example
 from labeling.types import JSON, Completion, LLMRequest, LLMResult
 
 Answers = Callable[[Sequence[LLMRequest]], Sequence[LLMResult | None]]

@@ -15,7 +15,7 @@ import polars as pl
 from evals.calibration import CalibrationError, Curve
 from evals.joined import join_tables
 from evals.scorers import AnyScorer, TrialScorer, needs_calibration, reads_labels
-from evals.scorers._measures import Measured
+from evals.trial_measures import Measured
 from flows.budgets import prices
 from flows.llm import llm_settings, shards_at_once
 from flows.session import Session

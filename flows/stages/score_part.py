@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from evals.metrics import MetricTable, score_features
-from evals.scorers._measures import Measured
+from evals.trial_measures import Measured
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import GRADES, LABEL_KEY
 from labeling import evidence

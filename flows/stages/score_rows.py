@@ -12,7 +12,7 @@ import polars as pl
 
 from evals.groups import GroupTable, score_groups
 from evals.scorers import AnyScorer, TrialScorer
-from evals.scorers._measures import Measured
+from evals.trial_measures import Measured
 from flows.session import Session
 from flows.stages.labels_to_judge import Judging
 from flows.usage import Usage

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from evals.scorers import TrialScorer
-from evals.scorers._measures import Measured, with_headline
-from evals.scorers._trials import Judged
+from evals.trial_measures import Measured, with_headline
+from evals.trials import Judged
 from flows.stages.items import SampleFacts, document_code
 from flows.stages.judge import ScorerChoice, make_scorer
 from flows.stages.score_part import judgments_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from labeling.errors import unknown_name
 from labeling.llm._dispatch import DEFAULT_RETRY, RetryPolicy
-from labeling.llm._example import example_text
 from labeling.llm._rate import UNLIMITED, RateLimits
+from labeling.schema_examples import example_text
 from labeling.types import Completion, LLMRequest, LLMResult
 
 if TYPE_CHECKING:

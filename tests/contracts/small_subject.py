@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evals.scorers import TrialScorer
-from evals.scorers._trials import Answer, Asked, Judged, Panel, Subject, Trial
+from evals.trials import Answer, Asked, Judged, Panel, Subject, Trial
 from labeling.types import Label, LLMResult, Windows
 from tests.builders import Row, contexts_of, windows_of
 

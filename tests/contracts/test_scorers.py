@@ -13,12 +13,12 @@ import pytest
 import evals.scorers
 import labeling.explainers
 from evals.scorers import AnyScorer, Scorer, TrialScorer
-from evals.scorers._measures import Measured
-from evals.scorers._trials import Answer, Asked, Subject
+from evals.trial_measures import Measured
+from evals.trials import Answer, Asked, Subject
 from labeling import registry
 from labeling.answers import PROBLEMS
-from labeling.llm._example import example
 from labeling.prompts import quote
+from labeling.schema_examples import example
 from labeling.types import (
     JSON,
     Completion,

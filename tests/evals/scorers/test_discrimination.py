@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evals.scorers._rivals import choose_rivals, same_text
-from evals.scorers._trials import Asked
+from evals.rivals import choose_rivals, same_text
 from evals.scorers.discrimination import create
+from evals.trials import Asked
 from labeling.llm.scripted import Script
 from labeling.types import Label, LLMRequest
 from tests.contracts.small_subject import RIVALS, feature_subject, judge_subject

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from evals.scorers._trials import Asked
 from evals.scorers.fuzzing import SYSTEM, create
+from evals.trials import Asked
 from labeling.prompts import quote_marked
 from labeling.types import Label, LLMRequest
 from tests.contracts.small_subject import feature_subject, judge_subject, word_positions

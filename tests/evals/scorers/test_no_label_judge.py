@@ -10,7 +10,7 @@ import pytest
 import evals.scorers
 from evals.groups import score_groups
 from evals.scorers import AnyScorer, TrialScorer
-from evals.scorers._trials import Judged
+from evals.trials import Judged
 from labeling import registry
 from labeling.prompts import quote_marked
 from tests.contracts.small_subject import feature_subject, judge_subject

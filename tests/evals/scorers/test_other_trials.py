@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evals.scorers import TrialScorer, intruder, panel, saebench, specificity
-from evals.scorers._trials import Asked, Subject, deal_labels
+from evals.trials import Asked, Subject, deal_labels
 from labeling.llm.scripted import Script
 from labeling.types import Completion, Label, LLMRequest, Windows
 from tests.contracts.small_subject import feature_subject, judge_subject, judged_from

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from evals.scorers._correlation import correlate, pearson
-from evals.scorers._trials import Asked, Judged
 from evals.scorers.simulation import create, token_pieces
+from evals.trials import Asked, Judged
 from labeling.llm.scripted import Script
 from labeling.types import Completion, Label, LLMRequest
 from tests.builders import windows_of

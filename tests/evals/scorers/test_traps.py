@@ -16,11 +16,11 @@ import pytest
 
 import evals.scorers
 from evals.scorers import AnyScorer, TrialScorer
-from evals.scorers._trials import Asked, Subject
+from evals.trials import Asked, Subject
 from labeling import registry
-from labeling.llm._example import example
 from labeling.llm.anthropic import message_body
 from labeling.llm.openai import chat_body
+from labeling.schema_examples import example
 from labeling.types import Completion, JudgeTask, Label, LLMRequest, Windows
 from tests.contracts.small_subject import feature_subject
 

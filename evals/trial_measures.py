@@ -15,7 +15,7 @@ import numpy as np
 from evals.intervals import Estimate, bounded_interval, jeffreys
 from evals.items import Float, Int, Items
 from evals.metrics import MetricTable, score_features
-from evals.scorers._trials import Bool, Judged
+from evals.trials import Bool, Judged
 from labeling.types import TAU_SHARE
 
 ARRAYS = ("value", "low", "high", "reason", "n_items", "n_lost", "shared_variance")
