@@ -26,7 +26,8 @@ from flows.progress import Progress, terminal_progress
 from flows.session import open_session
 from flows.shards import Job, Result, run_serially
 from flows.usage import Usage
-from labeling.config import Config, load_config, restore_config
+from labeling.config import Config
+from labeling.config_files import load_config, restore_config
 from labeling.errors import FeatlasError, UsageError
 
 ConfigSource = dict[str, Any] | str

@@ -26,7 +26,8 @@ from evals.scorers.detection import SYSTEM
 from flows.cli import COMMANDS
 from flows.commands.options import SHORTCUTS
 from labeling import registry, snapshot
-from labeling.config import ALL_SECTIONS, DEMO, default_config_text
+from labeling.config import ALL_SECTIONS, default_config_text
+from labeling.config_files import DEMO
 from labeling.explainers.top_and_random import TopAndRandom
 from labeling.packages import PACKAGES
 from labeling.sources._lens_names import KINDS

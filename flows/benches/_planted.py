@@ -16,7 +16,7 @@ import numpy as np
 
 from flows.sources import group_feature_sets, open_source
 from labeling import corpora
-from labeling.config import demo_config
+from labeling.config_files import demo_config
 from labeling.errors import UsageError
 from labeling.feature_evidence import count_background
 from labeling.registry import create

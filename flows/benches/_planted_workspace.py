@@ -29,7 +29,8 @@ from flows.stages.items import SampleFacts
 from flows.stages.sample import Sample, sample_all
 from flows.stages.split_windows import split_windows
 from labeling import corpora, evidence
-from labeling.config import Config, CorpusConfig, FeatureSetConfig, demo_config
+from labeling.config import Config, CorpusConfig, FeatureSetConfig
+from labeling.config_files import demo_config
 from labeling.errors import FeatlasError, UsageError
 from labeling.registry import create
 from labeling.sources._tokenizers import load_tokenizer, tokenize

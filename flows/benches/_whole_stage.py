@@ -147,7 +147,8 @@ class _Runner:
 
 
 def _config(folder: Path, stage: Stage) -> Config:
-    from labeling.config import CorpusConfig, demo_config
+    from labeling.config import CorpusConfig
+    from labeling.config_files import demo_config
 
     _write_dictionary(folder / "dictionary", n_features=stage.n_features, k=stage.k)
     demo = demo_config(environment={}, overrides={"sample.threads": 1})

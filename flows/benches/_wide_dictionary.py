@@ -22,7 +22,7 @@ SEQUENCE = 256
 
 def open_embedded_model() -> TorchSource:
     """The demo's first feature set, with one thread."""
-    from labeling.config import demo_config
+    from labeling.config_files import demo_config
     from labeling.sources.torch import create
 
     return create(feature_sets=demo_config(environment={}, overrides={}).features[:1], threads=1)

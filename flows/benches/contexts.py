@@ -84,7 +84,8 @@ def _sample(folder: Path, tokens: int) -> tuple[list[ContextShard], int]:
 
 
 def _config(dictionary: Path, tokens: int) -> Config:
-    from labeling.config import CorpusConfig, demo_config
+    from labeling.config import CorpusConfig
+    from labeling.config_files import demo_config
 
     demo = demo_config(environment={}, overrides={"sample.threads": 1})
     features = replace(demo.features[0], name="wide", dictionary=str(dictionary))

@@ -231,7 +231,8 @@ def sample_here(place: str) -> None:
 
 
 def _config(folder: Path) -> Config:
-    from labeling.config import Config, CorpusConfig, FeatureSetConfig, demo_config
+    from labeling.config import Config, CorpusConfig, FeatureSetConfig
+    from labeling.config_files import demo_config
 
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     plain_config = demo_config(environment={}, overrides={"sample.threads": 1, "sample.sequence": SEQUENCE})

@@ -120,7 +120,7 @@ def _bare_loop(source: TorchSource, windows: pl.DataFrame) -> Callable[[], int]:
 
 @contextmanager
 def _minilm() -> Iterator[TorchSource]:
-    from labeling.config import demo_config
+    from labeling.config_files import demo_config
     from labeling.sources.torch import create as open_source
 
     yield open_source(feature_sets=demo_config(environment={}, overrides={}).features[:1], threads=1)

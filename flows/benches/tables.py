@@ -124,7 +124,8 @@ def sample_table(folder: str) -> None:
     from flows.session import open_session
     from flows.shards import run_serially
     from flows.stages.sample import sample_all
-    from labeling.config import Config, CorpusConfig, FeatureSetConfig, demo_config
+    from labeling.config import Config, CorpusConfig, FeatureSetConfig
+    from labeling.config_files import demo_config
 
     before_contexts: list[float] = []
 

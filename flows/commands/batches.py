@@ -101,7 +101,7 @@ def _desk(workspace: Path, base_url: str | None, *, locked: bool = True) -> Iter
     """A desk on the ledger; `locked` keeps runs away, because both would commit the same results."""
     from flows.budgets import prices
     from flows.llm import server_lines
-    from labeling.config import LAST_RUN
+    from labeling.config_files import LAST_RUN
     from labeling.ledger import Ledger
     from labeling.ledger_batches import UNDER_WAY
     from labeling.llm._batch_desk import BatchDesk

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from labeling.config import Config, load_config, restore_config
+from labeling.config import Config
+from labeling.config_files import load_config, restore_config
 from labeling.errors import UsageError
 
 CONFIG_FILE = Path("featlas.toml")

@@ -20,7 +20,8 @@ from flows.commands.options import (
     workspace_option,
 )
 from flows.pipeline import STAGES, Stage
-from labeling.config import Config, demo_config
+from labeling.config import Config
+from labeling.config_files import demo_config
 
 LLM_EXPLAINER, LLM_SCORER = "top_and_random", "detection"
 LLM_DEMO_FEATURES = "0-19"

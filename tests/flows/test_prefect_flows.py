@@ -19,7 +19,7 @@ from flows.run_batch import run_batch
 from flows.sample_contexts import sample_contexts
 from flows.score_labels import score_labels
 from flows.usage import Usage
-from labeling.config import demo_config
+from labeling.config_files import demo_config
 from labeling.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]

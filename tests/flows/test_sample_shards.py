@@ -13,7 +13,7 @@ from flows.session import open_session
 from flows.shards import Job, Result
 from flows.stages.sample import sample_all
 from flows.stages.sample_shard import SampleShard
-from labeling.config import load_config
+from labeling.config_files import load_config
 from tests.flows.mini import write_config
 
 

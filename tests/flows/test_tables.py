@@ -18,7 +18,7 @@ from flows.benches.tables import create as create_bench
 from flows.stages.sampler_files import codes_file, directions_file
 from labeling.activation_table import ACTIVATIONS, DOCUMENTS, TOKENS
 from labeling.codes import read_codes
-from labeling.config import load_config
+from labeling.config_files import load_config
 from labeling.corpora import embedded
 from labeling.errors import UsageError
 from labeling.sources.torch import create

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import pytest
 
-from labeling.config import ALL_SECTIONS, Config, default_config_text, demo_config, load_config
+from labeling.config import ALL_SECTIONS, Config, default_config_text
+from labeling.config_files import demo_config, load_config
 from labeling.errors import UsageError
 
 FEATURES = '[[features]]\nmodel = "m"\nhook = "layers.2"\ndictionary = "d"\n'

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from flows.sources import group_feature_sets
-from labeling.config import Config, load_config
+from labeling.config import Config
+from labeling.config_files import load_config
 from labeling.errors import FeatlasError
 from labeling.sources._models import outline
 from labeling.sources._places import folder, origin
