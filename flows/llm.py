@@ -13,7 +13,7 @@ from flows.batches import batches_of, retry_policy
 from flows.budgets import budget_of, prices, started_at
 from flows.usage import Usage, usage
 from labeling import llm
-from labeling.answers import PROBLEMS, TRUNCATED, Check, nothing_wrong, second_question
+from labeling.answers import LOGPROBS_REFUSED, PROBLEMS, TRUNCATED, Check, nothing_wrong, second_question
 from labeling.config import Config, LLMConfig
 from labeling.errors import unknown_name
 from labeling.ledger import Ledger, request_key
@@ -125,6 +125,8 @@ def _connect(model: str, settings: LLMSettings) -> LanguageModel:
 
 def is_asked_twice_for(failure: CompletionFailure) -> bool:
     """Whether a stored failure is of the kind that a second question follows."""
+    if failure.reason == LOGPROBS_REFUSED:
+        return True
     rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
     return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 

@@ -33,6 +33,8 @@ PROBLEMS = {
 }
 """Reasons why an answer can't be used, with the sentence that tells the model."""
 TRUNCATED = "truncated"
+LOGPROBS_REFUSED = "logprobs_refused"
+"""Reason of a request that the server would not answer because it wants log-probabilities."""
 LONGEST_QUOTE = 500
 """Characters of a bad answer that are shown again, at most."""
 
@@ -44,8 +46,11 @@ def nothing_wrong(request: LLMRequest, text: str) -> None:
 def second_question(request: LLMRequest, failure: CompletionFailure) -> LLMRequest | None:
     """What to ask after a failure; None when asking once more can't help.
 
-    An unusable answer gets the same question with the problem named, a truncated one twice the room.
+    An unusable answer gets the same question with the problem named, a truncated one twice the room; a question that was
+    refused for the log-probabilities it wants goes without them.
     """
+    if failure.reason == LOGPROBS_REFUSED:
+        return replace(request, top_logprobs=0) if request.top_logprobs else None
     if failure.answer is None:
         return None
     if failure.reason == TRUNCATED:

@@ -7,7 +7,8 @@ raw number (`calibrated = False`) that is turned into a probability by one curve
 A `TrialScorer` asks questions of its own kind (which of these labels? are these the right marks?), chooses its trials
 itself, and brings its own metrics; `headline` is the one that people see first.
 
-A file defines `create(*, model, windows_per_request)`; offline scorers need neither.
+A file defines `create(*, model, windows_per_request)`; offline scorers need neither. One that can use log-probabilities
+takes `logprobs` besides: whether it may ask for them.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from flows.session import Session
 from flows.stages.calibrate import fit_and_store, inputs_of_curve, labels_for_curve, stored_curve
 from flows.stages.explainer_choice import author_named, choose_explainers
 from flows.stages.items import SampleFacts
-from flows.stages.judge import JudgeShard, ScorerChoice, judge_shard, make_scorer, read_label
+from flows.stages.judge import JudgeShard, chosen_scorer, judge_shard, make_scorer, read_label
 from flows.stages.judge_trials import ask_any_ahead, judge_trials
 from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
@@ -48,7 +48,7 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     samples = [sample for sample in samples if _can_be_scored(session, sample)]
     work: list[tuple[Judging, AnyScorer]] = []
     for priority, name in enumerate(config.score.scorers):
-        judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
+        judge = chosen_scorer(name, config.score)
         scorer = make_scorer(judge)  # a wrong name or model stops here
         for choice in choose_explainers(session) if reads_labels(scorer) else [None]:
             for sample, repeat in product(samples, range(repeats_of(choice, config) if choice else 1)):
