@@ -13,7 +13,7 @@ from flows.batches import batches_of, retry_policy
 from flows.budgets import budget_of, prices, started_at
 from flows.usage import Usage, usage
 from labeling import llm
-from labeling.answers import LOGPROBS_REFUSED, PROBLEMS, TRUNCATED, Check, nothing_wrong, second_question
+from labeling.answers import PROBLEMS, TRUNCATED, Check, nothing_wrong, second_question
 from labeling.config import Config, LLMConfig
 from labeling.errors import unknown_name
 from labeling.ledger import Ledger, request_key
@@ -24,7 +24,7 @@ from labeling.llm._prices import Prices
 from labeling.llm._rate import RateLimits
 from labeling.llm._servers import other_server
 from labeling.registry import names
-from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
+from labeling.types import LOGPROBS_REFUSED, Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
 
 REQUESTS_PER_SHARD = 256

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from labeling.prompts import quote
-from labeling.types import CompletionFailure, LLMRequest
+from labeling.types import LOGPROBS_REFUSED, CompletionFailure, LLMRequest
 
 Check = Callable[[LLMRequest, str], "str | None"]
 """Name what is wrong with the text of an answer to a request; None when it can be used."""
@@ -33,8 +33,6 @@ PROBLEMS = {
 }
 """Reasons why an answer can't be used, with the sentence that tells the model."""
 TRUNCATED = "truncated"
-LOGPROBS_REFUSED = "logprobs_refused"
-"""Reason of a request that the server would not answer because it wants log-probabilities."""
 LONGEST_QUOTE = 500
 """Characters of a bad answer that are shown again, at most."""
 

@@ -292,6 +292,10 @@ class Completion:
     """In the order of the text; None where log-probabilities were not asked for, or the server gave none."""
 
 
+LOGPROBS_REFUSED = "logprobs_refused"
+"""Reason of a failure: the server would not answer because the request wants log-probabilities."""
+
+
 @dataclass(frozen=True)
 class CompletionFailure:
     """No answer. `reason` is a short fixed word such as `timeout`; `detail` is for people."""

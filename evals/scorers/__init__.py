@@ -128,6 +128,11 @@ def reads_labels(scorer: AnyScorer) -> bool:
     return not isinstance(scorer, TrialScorer) or scorer.reads_label
 
 
+def repeated_by_headline(scorer: AnyScorer) -> str | None:
+    """Which of its own metrics the row `headline` repeats; None where it is the headline of graded windows."""
+    return scorer.headline if isinstance(scorer, TrialScorer) else None
+
+
 def needs_calibration(scorer: AnyScorer) -> bool:
     """Whether grades are raw numbers that one curve has to turn into probabilities."""
     return not isinstance(scorer, TrialScorer) and not scorer.calibrated

@@ -13,11 +13,10 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, get_args
 
-from labeling.answers import LOGPROBS_REFUSED
 from labeling.llm._dispatch import Reply
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import Fault, error_message, status_fault
-from labeling.types import Completion
+from labeling.types import LOGPROBS_REFUSED, Completion
 
 log = logging.getLogger(__name__)
 
