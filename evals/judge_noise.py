@@ -1,7 +1,8 @@
 """How much a judge agrees with itself: the same windows and labels, asked again in other company and order.
 
 Yes/no answers give the flip rate, Cohen's kappa and PABAK; feature scores give the intraclass correlation and the
-variance that asking again adds. Intervals are over features, whose windows share requests. It knows no tables.
+variance that asking again adds. Intervals are over features, whose windows share requests. Two judges are compared in the
+same numbers: `agreement` takes their answers as it takes two epochs of one. It knows no tables.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import fdtri
+from scipy.special import fdtri, ndtri
 
 from evals.intervals import TAIL, Estimate, bounded_interval
 from evals.items import Float, Int
@@ -26,6 +27,8 @@ class Ranged(NamedTuple):
     high: float
 
 
+FEWEST_CORRELATED = 4
+LIMIT = 0.999999
 UNKNOWN = Ranged(np.nan, np.nan, np.nan)
 
 
@@ -143,3 +146,27 @@ def _icc(scores: Float) -> Ranged:
     low = n * (between - upper_f * error) / (upper_f * spread + n * between)
     high = n * (lower_f * between - error) / (spread + n * lower_f * between)
     return Ranged(float(value), float(max(low, -1.0)), float(min(high, 1.0)))
+
+
+class Concordance(NamedTuple):
+    """Of the scores that two judges give the same labels."""
+
+    n_features: int
+    correlation: Ranged
+    """Pearson's, with Fisher's interval; not known with fewer than four features, or where a judge scores all the same."""
+    disattenuated: float
+    """The correlation that two judges without noise of their own would have (Spearman 1904); NaN where a judge's
+    reliability is not known or not above 0. Chance can bring it above 1."""
+
+
+def concordance(a: Float, b: Float, *, icc_a: float, icc_b: float) -> Concordance:
+    """`a`, `b` [F] scores of the same labels, NaN where one is missing; `icc_a`, `icc_b` from each judge's own repeats."""
+    known = ~(np.isnan(a) | np.isnan(b))
+    a, b, n = a[known], b[known], int(known.sum())
+    if n < FEWEST_CORRELATED or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return Concordance(n, UNKNOWN, np.nan)
+    r = float(np.clip(np.corrcoef(a, b)[0, 1], -1, 1))
+    center, half = np.arctanh(np.clip(r, -LIMIT, LIMIT)), float(ndtri(1 - TAIL)) / np.sqrt(n - 3)
+    limits = Ranged(r, min(float(np.tanh(center - half)), r), max(float(np.tanh(center + half)), r))
+    reliable = icc_a > 0 and icc_b > 0  # NaN is neither
+    return Concordance(n, limits, r / float(np.sqrt(icc_a * icc_b)) if reliable else np.nan)

@@ -84,6 +84,8 @@ class Answer:
     """Place in that request, 1-based."""
     levels: tuple[float, ...] = ()
     """Predicted level 0-10 of each token, for scorers that predict every token."""
+    expected: tuple[float, ...] = ()
+    """Expected level of each of those tokens, by the probabilities of the judge's output; empty where not known."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Judged:
     reason: tuple[str | None, ...]  # n entries
     levels: tuple[tuple[float, ...], ...] = ()  # n entries, of scorers that predict every token
     activations: tuple[tuple[float, ...], ...] = ()
+    expected: tuple[tuple[float, ...], ...] = ()  # n entries; an empty one where no probabilities came
     firing_windows: int = 0
     """Exact number of windows of the split that fire; likewise the next two."""
     grey_windows: int = 0
@@ -145,6 +148,7 @@ class Judged:
             tuple(self.reason[i] for i in where),
             some(self.levels),
             some(self.activations),
+            some(self.expected),
             self.firing_windows,
             self.grey_windows,
             self.silent_windows,

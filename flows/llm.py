@@ -24,7 +24,7 @@ from labeling.llm._prices import Prices
 from labeling.llm._rate import RateLimits
 from labeling.llm._servers import other_server
 from labeling.registry import names
-from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
+from labeling.types import LOGPROBS_REFUSED, Completion, CompletionFailure, LLMRequest, LLMResult
 from labeling.workspace import Workspace
 
 REQUESTS_PER_SHARD = 256
@@ -125,6 +125,8 @@ def _connect(model: str, settings: LLMSettings) -> LanguageModel:
 
 def is_asked_twice_for(failure: CompletionFailure) -> bool:
     """Whether a stored failure is of the kind that a second question follows."""
+    if failure.reason == LOGPROBS_REFUSED:
+        return True
     rejected = failure.reason in PROBLEMS and failure.detail == PROBLEMS[failure.reason]
     return failure.answer is not None and (rejected or failure.reason == TRUNCATED)
 

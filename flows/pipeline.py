@@ -127,13 +127,11 @@ def check_names(session: Session, stages: Sequence[Stage]) -> list[str]:
             check_provider(model)
         models += chosen
     if "score" in stages:
-        from flows.stages.judge import ScorerChoice, make_scorer
+        from flows.stages.judge import chosen_scorer, make_scorer
 
         check_provider(config.score.model)
         score = config.score
-        models += [
-            make_scorer(ScorerChoice(name, score.model, score.windows_per_request)).model for name in score.scorers
-        ]
+        models += [make_scorer(chosen_scorer(name, score)).model for name in score.scorers]
     asked = [model for model in models if model is not None]
     budget_of(session.workspace.root, config.llm).check(asked)
     return asked

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from labeling.prompts import quote
-from labeling.types import CompletionFailure, LLMRequest
+from labeling.types import LOGPROBS_REFUSED, CompletionFailure, LLMRequest
 
 Check = Callable[[LLMRequest, str], "str | None"]
 """Name what is wrong with the text of an answer to a request; None when it can be used."""
@@ -44,8 +44,11 @@ def nothing_wrong(request: LLMRequest, text: str) -> None:
 def second_question(request: LLMRequest, failure: CompletionFailure) -> LLMRequest | None:
     """What to ask after a failure; None when asking once more can't help.
 
-    An unusable answer gets the same question with the problem named, a truncated one twice the room.
+    An unusable answer gets the same question with the problem named, a truncated one twice the room; a question that was
+    refused for the log-probabilities it wants goes without them.
     """
+    if failure.reason == LOGPROBS_REFUSED:
+        return replace(request, top_logprobs=0) if request.top_logprobs else None
     if failure.answer is None:
         return None
     if failure.reason == TRUNCATED:

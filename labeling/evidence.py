@@ -168,6 +168,12 @@ JUDGMENTS = EvidenceTable(
         ("shown", pl.List(I64), "Windows that were shown, in their order; window_id is the first of them."),
         ("token_levels", pl.List(F32), "Level 0-10 predicted for each token; empty for scorers that predict none."),
         ("token_activations", pl.List(F32), "Raw activation of each of those tokens."),
+        (
+            "token_expected_levels",
+            pl.List(F32),
+            "Expected level 0-10 of each of those tokens by the probabilities of the judge's output; empty where it gave "
+            "none: then there are only the levels that it wrote.",
+        ),
     ),
     added=(
         "place",
@@ -180,6 +186,7 @@ JUDGMENTS = EvidenceTable(
         "shown",
         "token_levels",
         "token_activations",
+        "token_expected_levels",
     ),
     rows_together=8192,
 )

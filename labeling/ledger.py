@@ -32,6 +32,7 @@ from labeling.ledger_file import (
 from labeling.ledger_rows import (
     COMPLETION_COLUMNS,
     FAILURE_COLUMNS,
+    WITHOUT_TEXT,
     Price,
     completion_of,
     failure_since,
@@ -67,7 +68,8 @@ _UNDER_WAY_COLUMNS = (
 )
 _CLAIM = (
     "UPDATE requests SET state = 'sent', owner = ?, batch = ?, sent_at = ?, attempts = attempts + 1, reason = NULL, "
-    "retryable = NULL, detail = NULL, answer = NULL, stop_reason = NULL WHERE request_key = ?"
+    "retryable = NULL, detail = NULL, answer = NULL, stop_reason = NULL, number_tokens = NULL "
+    "WHERE request_key = ?"
 )
 
 
@@ -275,8 +277,7 @@ class Ledger:
 
         The answer is None where nothing came back, the cost None where it is not known or was not stored.
         """
-        without_text = COMPLETION_COLUMNS.replace("answer", "''", 1)
-        columns = f"model, cost_usd, latency_seconds IS NOT NULL, {without_text}"
+        columns = f"model, cost_usd, latency_seconds IS NOT NULL, {WITHOUT_TEXT}"
         for model, cost_usd, answered, *answer in self._select(columns, list(keys), "state IN ('answered', 'failed')"):
             yield model, cost_usd, completion_of(answer) if answered else None
 

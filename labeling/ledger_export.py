@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from labeling.evidence import LLM_REQUESTS
-from labeling.ledger_rows import COMPLETION_COLUMNS, Price, completion_of
+from labeling.ledger_rows import WITHOUT_TEXT, Price, completion_of
 
 ROWS_AT_ONCE = 20_000
 """Bounds what is in memory as Python objects."""
@@ -21,7 +21,7 @@ def export_requests(connection: sqlite3.Connection, price: Price | None) -> pl.D
     names = LLM_REQUESTS.schema.names()
     stored = ", ".join(_STORED_AS.get(name, name) for name in names)
     cursor = connection.execute(
-        f"SELECT {stored}, {COMPLETION_COLUMNS} FROM requests WHERE state IN ('answered', 'failed') ORDER BY 1"
+        f"SELECT {stored}, {WITHOUT_TEXT} FROM requests WHERE state IN ('answered', 'failed') ORDER BY 1"
     )
     frames = [LLM_REQUESTS.schema.to_frame()]
     while rows := cursor.fetchmany(ROWS_AT_ONCE):

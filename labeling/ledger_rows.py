@@ -13,11 +13,12 @@ from typing import Any
 from labeling.half_surrogates import writable
 from labeling.ledger_prompts import Excerpt, PromptParts, join_prompt, split_prompt
 from labeling.ledger_texts import read_texts, store_texts
+from labeling.number_tokens import pack, unpack
 from labeling.types import JSON, Completion, CompletionFailure, LLMRequest, LLMResult
 
 COMPLETION_COLUMNS = (
     "answer, stop_reason, input_tokens, cached_input_tokens, output_tokens, latency_seconds, "
-    "cache_write_input_tokens, attempts, batch IS NOT NULL"
+    "cache_write_input_tokens, attempts, batch IS NOT NULL, number_tokens"
 )
 """In the order of Completion's fields; `completion_of` reads them."""
 
@@ -29,13 +30,19 @@ FAILURE_COLUMNS = f"reason, retryable, detail, latency_seconds IS NOT NULL AND a
 Price = Callable[[str, Completion], "float | None"]
 """US dollars for an answer of the model `provider/model`; None when its price or its tokens are not known."""
 
+WITHOUT_TEXT = COMPLETION_COLUMNS.replace("answer", "''", 1).replace("number_tokens", "NULL")
+"""The same without what takes room, for those who count."""
+
 StoredPrompt = tuple[str, str, PromptParts]
 """System, schema as JSON, and the rest of the prompt."""
 
 
 def request_key(request: LLMRequest) -> str:
-    """Identity of a request: 32 hexadecimal digits of everything that is in it."""
-    return _hash(vars(request))
+    """Identity of a request: 32 hexadecimal digits of everything that is in it.
+
+    A request that asks for no log-probabilities has the key that it had before requests could ask for them.
+    """
+    return _hash({name: value for name, value in vars(request).items() if name != "top_logprobs" or value})
 
 
 def prompt_hash(system: str, user: str) -> str:
@@ -52,8 +59,8 @@ def insert(connection: sqlite3.Connection, requests: Mapping[str, LLMRequest]) -
     now = time.time()
     connection.executemany(
         "INSERT OR IGNORE INTO requests (request_key, provider, model, purpose, repeat, max_output_tokens, system, "
-        "schema, template, excerpts, prompt_hash, state, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",
+        "schema, template, excerpts, prompt_hash, top_logprobs, state, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",
         [
             (
                 key,
@@ -64,6 +71,7 @@ def insert(connection: sqlite3.Connection, requests: Mapping[str, LLMRequest]) -
                 request.max_output_tokens,
                 *prompt_columns(prompts[key], ids),
                 prompt_hash(request.system, request.user),
+                request.top_logprobs,
                 now,
             )
             for key, request in requests.items()
@@ -91,13 +99,13 @@ def read_request(connection: sqlite3.Connection, key: str) -> LLMRequest | None:
     Raise KeyError, ValueError, TypeError or zlib.error when its prompt is damaged or does not match its hash.
     """
     row = connection.execute(
-        "SELECT model, max_output_tokens, purpose, repeat, prompt_hash, system, schema, template, excerpts "
+        "SELECT model, max_output_tokens, purpose, repeat, top_logprobs, prompt_hash, system, schema, template, excerpts "
         "FROM requests WHERE request_key = ?",
         (key,),
     ).fetchone()
     if row is None:
         return None
-    model, max_output_tokens, purpose, repeat, stored_hash, system, schema, template, excerpts = row
+    model, *asked, stored_hash, system, schema, template, excerpts = row
     entries = [entry if isinstance(entry, list) else [entry] for entry in json.loads(excerpts)]
     texts = read_texts(connection, [system, schema, template, *(entry[0] for entry in entries)])
     user = join_prompt(
@@ -105,7 +113,7 @@ def read_request(connection: sqlite3.Connection, key: str) -> LLMRequest | None:
     )
     if prompt_hash(texts[system], user) != stored_hash:
         raise ValueError(f"the prompt does not match its hash {stored_hash}")
-    return LLMRequest(model, texts[system], user, json.loads(texts[schema]), max_output_tokens, purpose, repeat)
+    return LLMRequest(model, texts[system], user, json.loads(texts[schema]), *asked)
 
 
 def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd: float | None) -> LLMResult:
@@ -123,8 +131,8 @@ def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd
     columns.append("attempts = attempts + ?")
     values.append(result.attempts - 1)  # the claim has counted one
     if answer is not None:
-        columns += ["answer = ?", "stop_reason = ?", "latency_seconds = ?"]
-        values += [answer.text, answer.stop_reason, answer.latency_seconds]
+        columns += ["answer = ?", "stop_reason = ?", "latency_seconds = ?", "number_tokens = ?"]
+        values += [answer.text, answer.stop_reason, answer.latency_seconds, pack(answer.number_tokens)]
         counts = {name: getattr(answer, name) for name in TOKEN_COLUMNS}
         for name, added in {**counts, "cost_usd": cost_usd}.items():
             # An UPDATE reads the values from before it: there is a latency from the first answer that was billed on.
@@ -137,7 +145,8 @@ def update(connection: sqlite3.Connection, key: str, result: LLMResult, cost_usd
 
 def completion_of(columns: Sequence[Any]) -> Completion:
     """From the columns COMPLETION_COLUMNS."""
-    return replace(Completion(*columns[:-1]), batch=bool(columns[-1]))
+    *plain, batch, tokens = columns
+    return replace(Completion(*plain), batch=bool(batch), number_tokens=unpack(tokens))
 
 
 def read_completion(connection: sqlite3.Connection, key: str) -> Completion:
@@ -150,7 +159,7 @@ def read_failure(row: Sequence[Any]) -> CompletionFailure:
     """From the columns FAILURE_COLUMNS."""
     reason, retryable, detail, answered, *answer = row
     completion = completion_of(answer) if answered else None
-    return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-2])
+    return CompletionFailure(reason, bool(retryable), detail or "", completion, attempts=answer[-3])
 
 
 def failure_since(connection: sqlite3.Connection, key: str, since: float) -> CompletionFailure | None:

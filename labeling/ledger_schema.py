@@ -1,7 +1,8 @@
 """The tables of the ledger file, and how a file of an earlier version becomes one of this version.
 
 Version 1 kept the part of a prompt behind its fixed prefix whole; version 2 keeps every text once, and knows costs and
-batches. A migration runs inside the transaction of its caller: everything or nothing.
+batches; version 3 keeps the log-probabilities of answers. A migration runs inside the transaction of its caller: everything
+or nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from labeling.ledger_prompts import split_prompt
 from labeling.ledger_rows import prompt_columns, stored_texts
 from labeling.ledger_texts import store_texts
 
-VERSION = 2
+VERSION = 3
 
 TABLES = (
     """
@@ -76,6 +77,9 @@ CREATE TABLE requests (
     "CREATE INDEX of_batch ON requests (batch) WHERE batch IS NOT NULL AND state = 'sent'",
 )
 
+ADDED_IN_3 = ("top_logprobs INTEGER NOT NULL DEFAULT 0", "number_tokens BLOB")
+"""How many likeliest tokens a request asks for; those of the answer's numbers, as `number_tokens.py` packs them."""
+
 ROWS_AT_ONCE = 500
 _KEPT = (
     "request_key, provider, model, purpose, repeat, max_output_tokens, prompt_hash, state, owner, reason, detail, "
@@ -87,12 +91,20 @@ _KEPT = (
 def make_tables(connection: sqlite3.Connection) -> None:
     for statement in TABLES:
         connection.execute(statement)
+    _add_logprobs(connection)
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring the tables of an earlier version to this one. Raise zlib.error when a stored prompt is damaged."""
     if version == 1:
         _migrate_from_1(connection)
+    elif version == 2:
+        _add_logprobs(connection)
+
+
+def _add_logprobs(connection: sqlite3.Connection) -> None:
+    for column in ADDED_IN_3:
+        connection.execute(f"ALTER TABLE requests ADD COLUMN {column}")
 
 
 def _migrate_from_1(connection: sqlite3.Connection) -> None:

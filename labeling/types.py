@@ -254,6 +254,21 @@ class LLMRequest:
     """`select`: a judge is asked about a label that is still being chosen."""
     repeat: int = 0
     """Raise it to ask the same question again."""
+    top_logprobs: int = 0
+    """Likeliest tokens whose log-probabilities the answer is to bring at each place; 0 asks for none. It is part of the
+    identity only where it is not 0."""
+
+
+@dataclass(frozen=True)
+class NumberToken:
+    """A token of an answer that is, or could have been, a digit, with what could have stood there."""
+
+    start: int
+    """Offset in the answer's text of its first character."""
+    end: int
+    """Offset after its last character."""
+    choices: tuple[tuple[str, float], ...]
+    """Tokens with their probabilities, 0-1: the one that stands there first, then others that hold a digit."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +288,12 @@ class Completion:
     """How often the request was sent until this came back."""
     batch: bool = False
     """Whether it came in a batch, which the providers bill at half the price."""
+    number_tokens: tuple[NumberToken, ...] | None = None
+    """In the order of the text; None where log-probabilities were not asked for, or the server gave none."""
+
+
+LOGPROBS_REFUSED = "logprobs_refused"
+"""Reason of a failure: the server would not answer because the request wants log-probabilities."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ raw number (`calibrated = False`) that is turned into a probability by one curve
 A `TrialScorer` asks questions of its own kind (which of these labels? are these the right marks?), chooses its trials
 itself, and brings its own metrics; `headline` is the one that people see first.
 
-A file defines `create(*, model, windows_per_request)`; offline scorers need neither.
+A file defines `create(*, model, windows_per_request)`; offline scorers need neither. One that can use log-probabilities
+takes `logprobs` besides: whether it may ask for them.
 """
 
 from __future__ import annotations
@@ -125,6 +126,11 @@ AnyScorer = Scorer | TrialScorer
 def reads_labels(scorer: AnyScorer) -> bool:
     """Whether a scorer judges labels; otherwise it judges features."""
     return not isinstance(scorer, TrialScorer) or scorer.reads_label
+
+
+def repeated_by_headline(scorer: AnyScorer) -> str | None:
+    """Which of its own metrics the row `headline` repeats; None where it is the headline of graded windows."""
+    return scorer.headline if isinstance(scorer, TrialScorer) else None
 
 
 def needs_calibration(scorer: AnyScorer) -> bool:

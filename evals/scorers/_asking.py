@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
 
+from evals.trials import Answer
 from labeling.errors import UsageError
 from labeling.prompts import REPEATED_KEY, quote, read_object, unreadable, unreadable_text
-from labeling.types import JSON, CompletionFailure, Label, LLMRequest, LLMResult
+from labeling.types import JSON, CompletionFailure, IntArray, Label, LLMRequest, LLMResult
+
+ReadOne = Callable[[Mapping[str, JSON], str], "float | str"]
+"""Read the number at a key of an answer's object, or the reason why there is none."""
 
 NO_LABEL = "Description: none is available"
 SPARE_OUTPUT_TOKENS = 500  # for models that think first
@@ -93,3 +98,22 @@ def first_problem(
         if isinstance(reason, str):
             return reason
     return "extra_items" if len(read) > len(request.schema["properties"]) else None
+
+
+def problem_of_each(request: LLMRequest, text: str, read: ReadOne) -> str | None:
+    """What is wrong with an answer that has one number for each property of the schema."""
+    answer = read_object(text)
+    found = [read(answer, key) for key in request.schema["properties"]] if answer is not None else []
+    return first_problem(request, text, answer, found)
+
+
+def answers_of_each(batches: Sequence[IntArray], results: Sequence[LLMResult], read: ReadOne) -> list[Answer]:
+    """One answer a trial, in their order, from requests that number the trials of a batch from 1."""
+    found: dict[int, Answer] = {}
+    for number, (batch, result) in enumerate(zip(batches, results, strict=True)):
+        answer = object_or_reason(result)
+        for place, trial in enumerate(map(int, batch), start=1):
+            grade = answer if isinstance(answer, str) else read(answer, str(place))
+            lost = isinstance(grade, str)
+            found[trial] = Answer(nan if lost else float(grade), str(grade) if lost else None, number, place)
+    return [found[trial] for trial in range(len(found))]

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
 
 import numpy as np
 
 from evals.scorers._asking import (
     ONLY_DATA,
     SPARE_OUTPUT_TOKENS,
-    first_problem,
-    object_or_reason,
+    answers_of_each,
+    problem_of_each,
     read_choice,
     required,
 )
 from evals.scorers._marks import disguise
 from evals.trial_measures import Measure, Measured, chance_of, of_variants, share_right, table_of, unscored
 from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
-from labeling.prompts import firing_spans, prompt_version, quote_marked, read_object, strict_object
+from labeling.prompts import firing_spans, prompt_version, quote_marked, strict_object
 from labeling.types import JSON, QUANTILES, Contexts, IntArray, Label, LLMRequest, LLMResult, Windows
 
 SYSTEM = f"""\
@@ -98,20 +97,11 @@ class Intruder:
         return tuple(self._request(one, windows, batch) for batch in self._batches(one))
 
     def problem(self, request: LLMRequest, text: str) -> str | None:
-        answer = read_object(text)
-        found = [_choice(answer, key) for key in request.schema["properties"]] if answer is not None else []
-        return first_problem(request, text, answer, found)
+        return problem_of_each(request, text, _choice)
 
     def parse(self, asked: Sequence[Asked], windows: Windows, results: Sequence[LLMResult]) -> list[list[Answer]]:  # noqa: ARG002
         (one,) = asked
-        found: dict[int, Answer] = {}
-        for number, (batch, result) in enumerate(zip(self._batches(one), results, strict=True)):
-            answer = object_or_reason(result)
-            for place, trial in enumerate(map(int, batch), start=1):
-                choice = answer if isinstance(answer, str) else _choice(answer, str(place))
-                lost = isinstance(choice, str)
-                found[trial] = Answer(nan if lost else float(choice), str(choice) if lost else None, number, place)
-        return [[found[trial] for trial in range(len(one.trials))]]
+        return [answers_of_each(self._batches(one), results, _choice)]
 
     def measure(self, judged: Sequence[Judged]) -> Measured:
         return table_of(METRICS, [_measure(of) for of in judged])

@@ -4,15 +4,17 @@ From windows of every kind, shown token by token, to correlations of predicted l
 together, not the mean over windows. The sign is kept: a judge that predicts the contrary gets a negative number, and
 nothing is fitted to what is scored. A list of levels that does not fit the tokens is lost, never filled with zeros.
 
-Levels are those that the judge states. Bills et al. take the expected level from the probabilities of the output; that
-needs logprobs, which requests here don't carry.
+Levels are the expected ones of Bills et al., from the log-probabilities of the output, where the provider gives them, and
+else those that the judge writes. A label is measured by one kind alone: by expected levels where all of its answered
+windows have them. `levels_expected` says which; `correlation_written` is always by what the judge wrote.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 
@@ -27,11 +29,24 @@ from evals.scorers._asking import (
     required,
 )
 from evals.scorers._correlation import correlate
+from evals.scorers._expected import expected_levels
 from evals.trial_measures import Measure, Measured, missing, table_of, unscored
 from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
+from labeling.llm import gives_logprobs
 from labeling.prompts import LEVELS, number_list, prompt_version, quote, read_object, strict_object
 from labeling.schema_examples import list_length
-from labeling.types import HARD, JSON, QUANTILES, Contexts, IntArray, Label, LLMRequest, LLMResult, Windows
+from labeling.types import (
+    HARD,
+    JSON,
+    QUANTILES,
+    CompletionFailure,
+    Contexts,
+    IntArray,
+    Label,
+    LLMRequest,
+    LLMResult,
+    Windows,
+)
 
 SYSTEM = f"""\
 You predict how strongly a feature of a language model is active on each token of a text, from a description of the \
@@ -72,15 +87,25 @@ METRICS = (
 """Over windows of the quantiles and silent ones; over the strongest and random silent ones; over all strata, each window
 weighing what it stands for, as if windows had been drawn at random (`random-only`); within each quantile."""
 
+OF_LOGPROBS = ("correlation_written", "levels_expected")
+"""Metrics where log-probabilities were asked for: the headline by written levels, and the share of answered windows whose
+levels are expected ones."""
+TOP_LOGPROBS = 20
+"""The most that a provider takes; eleven levels, some of them with and without white space."""
 
-def create(*, model: str | None, windows_per_request: int = WINDOWS_PER_REQUEST) -> Simulation:
-    return Simulation(required("simulation", model), min(windows_per_request, WINDOWS_PER_REQUEST))
+
+def create(*, model: str | None, windows_per_request: int = WINDOWS_PER_REQUEST, logprobs: bool = True) -> Simulation:
+    judge = required("simulation", model)
+    top_logprobs = TOP_LOGPROBS if logprobs and gives_logprobs(judge) else 0
+    return Simulation(judge, min(windows_per_request, WINDOWS_PER_REQUEST), top_logprobs)
 
 
 @dataclass(frozen=True)
 class Simulation:
     model: str
     windows_per_request: int
+    top_logprobs: int = 0
+    """Log-probabilities that requests ask for at each token; 0 for none."""
     name: str = "simulation"
     parallel: bool = False
     reads_label: bool = True
@@ -94,7 +119,8 @@ class Simulation:
 
     @property
     def parameters(self) -> Mapping[str, JSON]:
-        return {"windows_per_request": self.windows_per_request, "windows": dict(WANTED)}
+        asked = {"top_logprobs": self.top_logprobs} if self.top_logprobs else {}
+        return {"windows_per_request": self.windows_per_request, "windows": dict(WANTED), **asked}
 
     def accepts(self, label: Label | None) -> str | None:
         return refuses(label)
@@ -130,11 +156,14 @@ class Simulation:
                 if isinstance(levels, str):
                     found[trial] = Answer(float("nan"), levels, number, place)
                 else:
-                    found[trial] = Answer(float(max(levels)), None, number, place, tuple(map(float, levels)))
+                    expected = _expected(result, str(place), levels)
+                    found[trial] = Answer(float(max(levels)), None, number, place, tuple(map(float, levels)), expected)
         return [[found[trial] for trial in range(len(one.trials))]]
 
     def measure(self, judged: Sequence[Judged]) -> Measured:
-        return table_of(METRICS, [_measure(of) for of in judged])
+        if not self.top_logprobs:
+            return table_of(METRICS, [_measure(of) for of in judged])
+        return table_of((*METRICS, *OF_LOGPROBS), [_measure_both(of) for of in judged])
 
     def _batches(self, one: Asked) -> list[IntArray]:
         return deal(len(one.trials), most=self.windows_per_request, generator=one.subject.generator(2))
@@ -153,6 +182,7 @@ class Simulation:
             schema=strict_object(lists),
             max_output_tokens=SPARE_OUTPUT_TOKENS + OUTPUT_TOKENS_PER_TOKEN * n_tokens,
             purpose="score",
+            top_logprobs=self.top_logprobs,
         )
 
 
@@ -192,6 +222,26 @@ def _trial(contexts: Contexts, windows: Windows, row: int, strata: tuple[str, ..
 
 def _levels(answer: Mapping[str, JSON], key: str, n_tokens: int) -> list[int] | str:
     return read_numbers(answer, key, low=0, high=LEVELS, length=n_tokens)
+
+
+def _expected(result: LLMResult, key: str, levels: Sequence[int]) -> tuple[float, ...]:
+    """Expected levels of one window; empty where the answer brought no probabilities for all of them."""
+    if isinstance(result, CompletionFailure) or result.number_tokens is None:
+        return ()
+    return expected_levels(result.text, result.number_tokens, key, levels)
+
+
+def _measure_both(judged: Judged) -> dict[str, Measure]:
+    """All metrics, by expected levels where every answered window has them."""
+    answered = judged.answered
+    has = np.array([bool(levels) for levels in judged.expected or [()] * len(judged)], dtype=bool) & answered
+    written = _measure(judged)
+    all_expected = bool(answered.any()) and bool((has == answered).all())
+    best = _measure(replace(judged, levels=judged.expected)) if all_expected else written
+    n, lost = int(answered.sum()), int((~answered).sum())
+    share = float(has.sum()) / n if n else nan
+    known = Measure(share, nan, nan, n, lost, None if n else "no window was answered", nan)
+    return {**best, "correlation_written": written["correlation"], "levels_expected": known}
 
 
 def _measure(judged: Judged) -> dict[str, Measure]:

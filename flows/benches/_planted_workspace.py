@@ -22,7 +22,7 @@ from evals.planted.predicates import Predicate
 from evals.planted.shapes import Activations
 from evals.planted.table import activate, write_table
 from flows.progress import silent_progress
-from flows.session import Session, open_session
+from flows.session import open_session
 from flows.shards import run_serially
 from flows.stages.choose_contexts import POOL_WINDOWS
 from flows.stages.items import SampleFacts
@@ -94,7 +94,10 @@ def plant(root: Path, size: Size, *, corpus: str | None = None, seed: int = 0) -
     place, config = root / "workspace", _config(root, list(features), seed)
     with open_session(place, config, command="bench", progress=silent_progress(), runner=run_serially) as session:
         samples = {sample.feature_set.name: sample for sample in sample_all(session)}
-        facts = {name: _facts(session, sample) for name, sample in samples.items()}
+        facts = {
+            name: SampleFacts.read(session.store, sample_id=sample.sample_id, corpus_id=sample.corpus.corpus_id)
+            for name, sample in samples.items()
+        }
     corpus_id = next(iter(facts.values())).corpus_id
     knowledge = learn(place, corpus_id, "score", text, features, concepts)
     if len(knowledge.windows) > POOL_WINDOWS:
@@ -168,15 +171,6 @@ def _config(root: Path, names: Sequence[str], seed: int) -> Config:
     sections = {name: getattr(plain, name) for name in ("sample", "label", "score", "llm", "cluster")}
     tables = tuple(FeatureSetConfig(name=name, source="table", path=str(root / "tables" / name)) for name in names)
     return Config(features=tables, corpus=CorpusConfig(max_tokens=10**9), **sections)
-
-
-def _facts(session: Session, sample: Sample) -> SampleFacts:
-    return SampleFacts(
-        sample_id=sample.sample_id,
-        corpus_id=sample.corpus.corpus_id,
-        features=session.store.read("features", sample_id=sample.sample_id),
-        splits=session.store.read("feature_splits", sample_id=sample.sample_id),
-    )
 
 
 def _population(

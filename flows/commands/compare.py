@@ -1,10 +1,11 @@
-"""The command `compare`: two explainers, models, prompts, dictionaries or runs, by scores that are there."""
+"""The command `compare`: two explainers, models, prompts, dictionaries, runs or judges, by scores that are there."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,10 +48,16 @@ def compare(
 
     A side is key=value, or several with commas between. Keys: explainer, model, prompt, feature_set, sample, scorer, judge,
     epoch, run. What can't be compared is refused, and what differs is named. Two dictionaries (feature_set=...) have
-    different features and are compared unpaired.
+    different features and are compared unpaired. Two judges (judge=... on both sides) are compared on the labels that both
+    scored: how far their answers and scores agree.
     """
     from flows.compare import compare as compare_sides
+    from flows.judges import between_judges, compare_judges
 
+    if between_judges(a, b):
+        agreed = compare_judges(workspace, a, b, tau=tau)
+        click.echo(json.dumps(agreed.to_dicts(), indent=2) if as_json else judges_as_text(agreed))
+        return
     chosen = tuple(dict.fromkeys(metrics)) or ("headline",)
     frame = compare_sides(workspace, a, b, metrics=chosen, tau=tau, difference=difference, seed=seed)
     click.echo(json.dumps(frame.to_dicts(), indent=2) if as_json else as_text(frame, a, b, difference))
@@ -73,6 +80,38 @@ def as_text(frame: pl.DataFrame, a: str, b: str, difference: float) -> str:
             f"{row['features_needed']:>9,}"
         )
     return "\n".join([*lines, "", *_notes(frame, difference)])
+
+
+def judges_as_text(frame: pl.DataFrame) -> str:
+    """A paragraph for each explainer and scorer, then what the numbers mean."""
+    lines = [f"A: {frame['judge_a'][0]}", f"B: {frame['judge_b'][0]}"]
+    for row in frame.iter_rows(named=True):
+        lines += ["", f"{row['scorer']} of {row['explainer'] or 'features'} ({row['feature_set']})"]
+        lines.append(
+            f"  headline of {row['n_features']:,} features: A {_said(row, 'mean_a')}, B {_said(row, 'mean_b')}"
+        )
+        lines.append(
+            f"  correlation {_said(row, 'correlation')}, without the judges' own noise {_said(row, 'disattenuated')}"
+        )
+        if row["n_windows"]:
+            said = ", ".join(f"{word} {_said(row, name)}" for name, word in _AGREEMENT.items())
+            lines.append(f"  of {row['n_windows']:,} windows: {said}")
+    return "\n".join([*lines, "", *_JUDGE_NOTES])
+
+
+_AGREEMENT = {"flip_rate": "answers that differ", "kappa": "kappa", "pabak": "PABAK"}
+_JUDGE_NOTES = (
+    "The same labels on the same windows. Brackets: 95 % intervals over features.",
+    "Without noise: correlation / sqrt(ICC of A x ICC of B), where both were asked again (score.repeats).",
+)
+
+
+def _said(row: Mapping[str, Any], name: str) -> str:
+    """A number with its interval, where it has one."""
+    if row[name] is None:
+        return "not known"
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return f"{row[name]:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
 
 
 def _notes(frame: pl.DataFrame, difference: float) -> list[str]:

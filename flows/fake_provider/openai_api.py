@@ -10,6 +10,7 @@ from flows.fake_provider.api import Refused
 from flows.fake_provider.asked import SHORTEST_CACHED_TOKENS, TOKEN_CHARACTERS, Asked, Received, text_of
 from flows.fake_provider.faults import Fault
 from flows.fake_provider.http_server import JSON
+from flows.fake_provider.logprobs import Chances, write_logprobs
 from flows.fake_provider.prompt_cache import CacheUse
 from flows.fake_provider.rate_limit import Standing
 
@@ -75,6 +76,12 @@ class OpenAIApi:
                 "prompt_tokens_details": {"cached_tokens": cache.read},
             },
         }
+
+    def with_logprobs(self, asked: Asked, answer: JSON, chances: Chances) -> JSON:
+        """The answer with the log-probabilities that the question wants."""
+        (choice,) = answer["choices"]
+        logprobs = write_logprobs(choice["message"]["content"], asked.body.get("top_logprobs", 0), chances)
+        return {**answer, "choices": [{**choice, "logprobs": logprobs}]}
 
     def write_error(self, error: Refused) -> JSON:
         kind = error.code if error.code == "insufficient_quota" else ERROR_TYPES.get(error.status)

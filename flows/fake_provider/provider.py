@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 from flows.fake_provider.answers import fixed_text
 from flows.fake_provider.anthropic_api import AnthropicApi
@@ -23,15 +23,17 @@ from flows.fake_provider.asked import Asked, Received, digest_of, question_name
 from flows.fake_provider.batches import Batches, BatchRules, Outcome
 from flows.fake_provider.faults import Call, CallFault, Fault, Faults, spoil
 from flows.fake_provider.http_server import HOST, JSON, Break, HttpServer, Reply, Request, json_reply
+from flows.fake_provider.logprobs import Chances, unsure
 from flows.fake_provider.openai_api import OpenAIApi
 from flows.fake_provider.openai_batches import FilesAndBatches
 from flows.fake_provider.prompt_cache import NOT_CACHED, PromptCache
 from flows.fake_provider.rate_limit import Limits
 
 ANTHROPIC: Api = AnthropicApi()
-OPENAI: Api = OpenAIApi()
+OPENAI = OpenAIApi()
 QUESTION_PATHS = {"/v1/messages", "/v1/chat/completions"}
 
+NO_LOGPROBS = Refused(403, "You are not allowed to request logprobs from this model.")
 SCHEMA_PARAMETERS = {"response_format", "output_config"}
 
 Answer = Callable[[Asked], str]
@@ -79,6 +81,11 @@ class LoopbackProvider:
     """Whether answers tell how many tokens they took; some servers that speak a provider's protocol don't."""
     takes_schemas: bool = True
     """Whether questions may bring a JSON schema. Some servers that speak a provider's protocol refuse them with 400."""
+    logprobs: Literal["gives", "ignores", "refuses"] = "gives"
+    """What OpenAI's side does when a question wants log-probabilities, in batches too. Many servers ignore that; models
+    that think refuse it with 403."""
+    chances: Chances = unsure
+    """What the log-probabilities say."""
     prompt_cache: bool = True
     """Whether usage tells of cached prefixes. It then depends on what was asked before; without, only on the body."""
     keep_asked: bool = True
@@ -181,6 +188,8 @@ class LoopbackProvider:
         if wait:
             self._counts["rate_limited"] += 1
             return error_reply(api, fault_error("429", asked), self._limit_headers(api) | api.wait_headers(wait))
+        if self._refuses_logprobs(asked):
+            return error_reply(api, NO_LOGPROBS, self._limit_headers(api))
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
@@ -221,6 +230,9 @@ class LoopbackProvider:
             return error_reply(api, error, headers)
         return json_reply(200, self._answer(api, asked, fault), headers)
 
+    def _refuses_logprobs(self, asked: Asked) -> bool:
+        return self.logprobs == "refuses" and bool(asked.body.get("logprobs"))
+
     def _fault_of(self, asked: Asked) -> Fault | None:
         fault = self.faults(asked)
         if asked.batch is None and fault in ("expired", "canceled"):
@@ -233,6 +245,8 @@ class LoopbackProvider:
         if fault is None:
             self.answered[asked.digest] += 1
         answer = api.write_answer(asked, text, fault, self._cache.use(asked) if self.prompt_cache else NOT_CACHED)
+        if asked.body.get("logprobs") and self.logprobs == "gives":
+            answer = OPENAI.with_logprobs(asked, answer, self.chances)
         return answer if self.says_usage else {name: value for name, value in answer.items() if name != "usage"}
 
     async def _call(self, api: Api, request: Request) -> Reply | Break:
@@ -283,6 +297,8 @@ class LoopbackProvider:
         if fault is not None and (fault[:3].isdigit() or fault in ("reset", "hang", "drip", "malformed")):
             error = fault_error(fault, asked)
             return Outcome("errored", error.status, api.write_error(error))
+        if self._refuses_logprobs(asked):
+            return Outcome("errored", NO_LOGPROBS.status, api.write_error(NO_LOGPROBS))
         return Outcome("succeeded", 200, self._answer(api, asked, fault))
 
 

@@ -73,9 +73,5 @@ def fit_and_store(
 
 
 def _key(judging: Judging) -> dict[str, str]:
-    return {
-        "sample_id": judging.sample.sample_id,
-        "explainer": judging.explainer_name,
-        "explainer_model": judging.explainer_model or "",
-        "scorer": judging.scorer.name,
-    }
+    """A curve is of a scorer that asks no judge."""
+    return {name: value for name, value in judging.columns.items() if name != "judge_model"}

@@ -24,7 +24,7 @@ from flows.session import Session
 from flows.stages.billed import Billed, billed_before
 from flows.stages.explainer_choice import ExplainerChoice, choose_explainers, make_explainer
 from flows.stages.extrapolate import Figure, LabelLength, Question, extrapolate, label_length, price_of_tokens
-from flows.stages.judge import ScorerChoice, ask_about, make_scorer
+from flows.stages.judge import ask_about, chosen_scorer, make_scorer
 from flows.stages.judge_trials import Panels, subject_of, write_requests
 from flows.stages.label import explanation_id, features_to_label, gather_evidence, gather_trials, repeats_of
 from flows.stages.labels_to_judge import assigned_controls, n_repeated
@@ -98,7 +98,7 @@ def estimate(session: Session, samples: Sequence[Sample], stages: Sequence[str])
 
 def _asking_scorers(session: Session) -> list[AnyScorer]:
     score = session.config.score
-    scorers = [make_scorer(ScorerChoice(name, score.model, score.windows_per_request)) for name in score.scorers]
+    scorers = [make_scorer(chosen_scorer(name, score)) for name in score.scorers]
     return [scorer for scorer in scorers if scorer.model is not None]
 
 

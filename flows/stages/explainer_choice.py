@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.session import Session
-from flows.stages.judge import ScorerChoice, make_window_scorer
+from flows.stages.judge import ScorerChoice, chosen_scorer, make_window_scorer
 from flows.stages.select_judge import SelectJudge
 from labeling import explainers, registry
 from labeling.config import Config
@@ -68,12 +68,12 @@ def _check_taken(config: Config, key: str, value: str | None) -> None:
 
 def _choices(config: Config, name: str) -> list[ExplainerChoice]:
     label, score = config.label, config.score
-    takes, judge = taken_by(name), score.model or label.model
+    takes, judge = taken_by(name), chosen_scorer(JUDGE, score, model=label.model)
     choice = ExplainerChoice(
         name,
         label.model if "model" in takes else None,
         _read_prompt(label.prompt) if "prompt" in takes else None,
-        ScorerChoice(JUDGE, judge, score.windows_per_request) if "judge" in takes and judge is not None else None,
+        judge if "judge" in takes and judge.model is not None else None,
         label.samples,
     )
     if "labels" not in takes:

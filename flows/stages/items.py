@@ -9,6 +9,7 @@ import polars as pl
 
 from evals.items import Items, pack
 from labeling import evidence
+from labeling.store import Store
 from labeling.types import STRATA, Split
 from labeling.workspace import Workspace
 
@@ -21,6 +22,16 @@ class SampleFacts:
     corpus_id: str
     features: pl.DataFrame
     splits: pl.DataFrame
+
+    @classmethod
+    def read(cls, store: Store, *, sample_id: str, corpus_id: str) -> SampleFacts:
+        """Those of all features of a sample."""
+        return cls(
+            sample_id=sample_id,
+            corpus_id=corpus_id,
+            features=store.read("features", sample_id=sample_id),
+            splits=store.read("feature_splits", sample_id=sample_id),
+        )
 
     def of(self, features: pl.Series) -> SampleFacts:
         """The facts of some features alone."""

@@ -25,9 +25,10 @@ from flows.llm import LLMSettings, Sent, send
 from flows.stages.split_windows import split_windows
 from flows.usage import Usage
 from labeling import evidence
+from labeling.config import ScoreConfig
 from labeling.feature_evidence import read_contexts
 from labeling.identity import identify
-from labeling.registry import create
+from labeling.registry import create, settings_of
 from labeling.types import Contexts, Grades, IntArray, JudgeTask, Label, LLMRequest, Split, Windows
 from labeling.workspace import Workspace
 
@@ -42,6 +43,13 @@ class ScorerChoice:
     name: str
     model: str | None
     windows_per_request: int
+    logprobs: bool = True
+    """Whether it may ask for log-probabilities."""
+
+
+def chosen_scorer(name: str, score: ScoreConfig, *, model: str | None = None) -> ScorerChoice:
+    """A scorer as the config sets it. `model` judges where [score] names none."""
+    return ScorerChoice(name, score.model or model, score.windows_per_request, score.logprobs)
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,9 @@ def make_scorer(choice: ScorerChoice) -> AnyScorer:
 
 @lru_cache(maxsize=16)
 def _scorer(choice: ScorerChoice) -> AnyScorer:
+    takes = settings_of(scorers, choice.name, kind="scorer")
     scorer: AnyScorer = create(
-        scorers, choice.name, kind="scorer", model=choice.model, windows_per_request=choice.windows_per_request
+        scorers, choice.name, kind="scorer", **{name: value for name, value in vars(choice).items() if name in takes}
     )
     return scorer
 

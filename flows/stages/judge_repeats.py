@@ -86,11 +86,7 @@ def _row(session: Session, judging: Judging, agreed: Agreement, repeated: Repeat
         numbers |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return pl.DataFrame(
         {
-            "sample_id": [judging.sample.sample_id],
-            "explainer": [judging.explainer_name],
-            "explainer_model": [judging.explainer_model or ""],
-            "scorer": [judging.scorer.name],
-            "judge_model": [judging.judge_model or ""],
+            **{name: [value] for name, value in judging.columns.items()},
             "metric": [HEADLINE],
             "n_epochs": [n_epochs],
             "n_features": [repeated.n_features],

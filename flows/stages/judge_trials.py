@@ -178,6 +178,7 @@ def _judgments(
         "weight": [trial.weight for trial in trials],
         "shown": [windows.window[list(trial.rows)].tolist() for trial in trials],
         "token_levels": [list(answer.levels) for answer in answers],
+        "token_expected_levels": [list(answer.expected) for answer in answers],
         "token_activations": [list(trial.activations) for trial in trials],
     }
     schema = evidence.JUDGMENTS.schema

@@ -60,6 +60,17 @@ class Judging:
         return self.explainer.name if self.explainer else ""
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The group in tables whose key columns hold empty text for what there is not."""
+        return {
+            "sample_id": self.sample.sample_id,
+            "explainer": self.explainer_name,
+            "explainer_model": self.explainer_model or "",
+            "scorer": self.scorer.name,
+            "judge_model": self.judge_model or "",
+        }
+
+    @property
     def group(self) -> str:
         """Evidence key of the judgments: the same whenever the same labels are judged again."""
         return identify(

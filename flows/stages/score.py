@@ -22,12 +22,12 @@ from flows.session import Session
 from flows.stages.calibrate import fit_and_store, inputs_of_curve, labels_for_curve, stored_curve
 from flows.stages.explainer_choice import author_named, choose_explainers
 from flows.stages.items import SampleFacts
-from flows.stages.judge import JudgeShard, ScorerChoice, judge_shard, make_scorer, read_label
+from flows.stages.judge import JudgeShard, chosen_scorer, judge_shard, make_scorer, read_label
 from flows.stages.judge_trials import ask_any_ahead, judge_trials
 from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample, silence_is_known
-from flows.stages.score_part import ScorePart, judgments_of, score_part
+from flows.stages.score_part import FEATURES_TOGETHER, ScorePart, judgments_of, score_part
 from flows.stages.score_rows import group_rows, remove_earlier_controls, score_rows
 from flows.stages.score_statistics import forget_statistics, save_statistics
 from flows.stages.trial_part import TrialPart, trial_part
@@ -38,8 +38,6 @@ from labeling.config import ScoreConfig
 from labeling.identity import identify
 
 FEATURES_PER_SHARD = 256
-FEATURES_TOGETHER = 1024
-"""Features whose metrics are computed in one call; bounds memory."""
 
 
 def score_all(session: Session, samples: Sequence[Sample]) -> None:
@@ -48,7 +46,7 @@ def score_all(session: Session, samples: Sequence[Sample]) -> None:
     samples = [sample for sample in samples if _can_be_scored(session, sample)]
     work: list[tuple[Judging, AnyScorer]] = []
     for priority, name in enumerate(config.score.scorers):
-        judge = ScorerChoice(name, config.score.model, config.score.windows_per_request)
+        judge = chosen_scorer(name, config.score)
         scorer = make_scorer(judge)  # a wrong name or model stops here
         for choice in choose_explainers(session) if reads_labels(scorer) else [None]:
             for sample, repeat in product(samples, range(repeats_of(choice, config) if choice else 1)):
@@ -131,7 +129,8 @@ def _score_sample(session: Session, judging: Judging, scorer: AnyScorer) -> None
     if session.store.shard_done("score", key, 0):
         return
     forget_statistics(session, judging)
-    facts = _facts(session, judging.sample)
+    sample = judging.sample
+    facts = SampleFacts.read(session.store, sample_id=sample.sample_id, corpus_id=sample.corpus.corpus_id)
     try:
         curve = None if inputs is None else _curve(session, first, scorer, for_curve, facts, inputs)
     except CalibrationError as error:
@@ -181,15 +180,6 @@ def _reopen_others(session: Session, judging: Judging, key: str, jobs: Sequence[
     controls' judgments and the group's means are about to be replaced."""
     session.store.forget_shards("judge", f"{judging.group}.", but=key, shards=[job.shard for job in jobs])
     session.store.forget_shards("score", f"{judging.group}.", but=key, shards=[0])
-
-
-def _facts(session: Session, sample: Sample) -> SampleFacts:
-    return SampleFacts(
-        sample_id=sample.sample_id,
-        corpus_id=sample.corpus.corpus_id,
-        features=session.store.read("features", sample_id=sample.sample_id),
-        splits=session.store.read("feature_splits", sample_id=sample.sample_id),
-    )
 
 
 def _write_labels(

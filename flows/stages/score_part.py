@@ -18,6 +18,9 @@ from flows.stages.judge import GRADES, LABEL_KEY
 from labeling import evidence
 from labeling.workspace import Workspace
 
+FEATURES_TOGETHER = 1024
+"""Features whose metrics are computed in one call; bounds memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScorePart:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from evals.groups import GroupTable, score_groups
-from evals.scorers import AnyScorer, TrialScorer
+from evals.scorers import AnyScorer, repeated_by_headline
 from evals.trial_measures import Measured
 from flows.session import Session
 from flows.stages.labels_to_judge import Judging
@@ -97,17 +97,12 @@ def group_rows(
     run_id: str,
 ) -> pl.DataFrame:
     """Rows of `score_groups`: the mean of every metric over the features of a table."""
-    group, headline = score_groups(measured.table), None
-    if isinstance(scorer, TrialScorer):
-        headline = scorer.headline
+    group, headline = score_groups(measured.table), repeated_by_headline(scorer)
+    if headline is not None:
         group = _repeated(group, headline)
     return pl.DataFrame(
         {
-            "sample_id": judging.sample.sample_id,
-            "explainer": judging.explainer_name,
-            "explainer_model": judging.explainer_model or "",
-            "scorer": judging.scorer.name,
-            "judge_model": judging.judge_model or "",
+            **judging.columns,
             "metric": list(group.metric),
             "tau": list(group.tau_share),
             "control": control or "",

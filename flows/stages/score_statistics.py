@@ -18,7 +18,7 @@ from evals.groups import LARGEST, SMALLEST
 from evals.items import Float, Int
 from evals.joined import join_tables
 from evals.metrics import METRICS, MetricTable
-from evals.scorers import AnyScorer, TrialScorer
+from evals.scorers import AnyScorer, TrialScorer, repeated_by_headline
 from evals.shrinkage import Shrunk, shrink
 from evals.significance import NULL_DRAWS, Significance, against_null, null_pairs
 from flows.session import Session
@@ -28,11 +28,10 @@ from flows.stages.judge_repeats import measure_judge
 from flows.stages.labels_to_judge import Judging, choose_labels
 from flows.stages.null_part import NullPart, null_part
 from flows.stages.own_part import OwnPart, own_part
-from flows.stages.score_part import beside_chance
+from flows.stages.score_part import FEATURES_TOGETHER, beside_chance
 from flows.stages.score_rows import group_rows, remove_earlier_controls, score_ids, score_rows
 from flows.usage import Usage
 
-FEATURES_TOGETHER = 1024
 PARTS_OF_HEADLINE = ("headline", "balanced_hard", "balanced_random")
 """The metrics of graded windows that are tested and shrunk; of other scorers, all metrics are."""
 
@@ -68,7 +67,7 @@ def save_statistics(session: Session, judging: Judging, scorer: AnyScorer) -> No
         return
     repeated = None if isinstance(scorer, TrialScorer) else measure_judge(session, judging, scorer)
     judge_variance = 0.0 if scorer.model is None else None if repeated is None else repeated.judge_variance
-    graded_windows = "balanced_hard" in own.scores["metric"].unique().to_list()
+    graded_windows = repeated_by_headline(scorer) is None
     if graded_windows:
         _save_own_parts(session, judging, scorer, own, labels)
     null = _null_scores(session, judging, scorer, own, labels, judge=graded_windows)
@@ -98,12 +97,8 @@ def _own(session: Session, judging: Judging, scorer: AnyScorer, labels: pl.DataF
     ids = pl.DataFrame({"score_id": score_ids(judging, scorer, labels, control=None)}, schema={"score_id": pl.String})
     scored = scored.join(ids, on="score_id", how="semi")
     judged = labels.join(scored.select("feature").unique(), on="feature", how="semi").sort("feature")
-    facts = SampleFacts(
-        sample_id=sample,
-        corpus_id=judging.sample.corpus.corpus_id,
-        features=session.store.read("features", sample_id=sample),
-        splits=session.store.read("feature_splits", sample_id=sample),
-    ).of(judged["feature"])
+    corpus = judging.sample.corpus.corpus_id
+    facts = SampleFacts.read(session.store, sample_id=sample, corpus_id=corpus).of(judged["feature"])
     rate = judged.select("feature").join(facts.features, on="feature", how="left", maintain_order="left")["firing_rate"]
     return _Own(judged, facts, density_terciles(rate.to_numpy()), scored)
 
@@ -153,7 +148,7 @@ def _curve_rows(session: Session, judging: Judging, sums: ReliabilitySums) -> pl
     }
     return pl.DataFrame(
         {
-            **_key(judging),
+            **judging.columns,
             "epoch": judging.epoch,
             "bin": range(len(curve.weight)),
             "bin_low": curve.edges[:-1],
@@ -165,17 +160,6 @@ def _curve_rows(session: Session, judging: Judging, sums: ReliabilitySums) -> pl
             "run_id": session.run_id,
         }
     ).with_columns(pl.col(*numbers).fill_nan(None))
-
-
-def _key(judging: Judging) -> dict[str, str]:
-    """The group in tables whose key columns hold empty text for what there is not."""
-    return {
-        "sample_id": judging.sample.sample_id,
-        "explainer": judging.explainer_name,
-        "explainer_model": judging.explainer_model or "",
-        "scorer": judging.scorer.name,
-        "judge_model": judging.judge_model or "",
-    }
 
 
 def _null_scores(
@@ -227,7 +211,7 @@ def _judge_null(session: Session, judging: Judging, own: _Own, *, parallel: bool
         return pl.DataFrame(schema={"feature": pl.Int32, "metric": pl.String, "tau": pl.Float64, "value": pl.Float64})
     scores = pl.concat(found)
     session.store.remove("null_scores", "group_id", [judging.group])
-    named = {name: value for name, value in _key(judging).items() if name != "judge_model"}
+    named = {name: value for name, value in judging.columns.items() if name != "judge_model"}
     columns = {**named, "group_id": judging.group, "run_id": session.run_id}
     session.store.save("null_scores", scores.with_columns(pl.lit(v).alias(name) for name, v in columns.items()))
     return scores
@@ -250,12 +234,12 @@ def _save_meaning(
         wrong = null.filter((pl.col("metric") == metric) & (pl.col("tau") == tau)).drop_nulls("value")
         groups = np.array([tercile.get(feature, -1) for feature in wrong["feature"].to_list()], dtype=np.int64)
         meant = against_null(value, own.tercile, wrong["value"].to_numpy().astype(np.float64), groups)
-        repeated = scorer.headline if metric == "headline" and isinstance(scorer, TrialScorer) else metric
+        repeated = (repeated_by_headline(scorer) if metric == "headline" else None) or metric
         least = SMALLEST.get(repeated, 0.0)
         shrunk = shrink(value, low, high, judge_variance=_known(judge_variance), least=least, largest=LARGEST)
         session.store.save("score_statistics", _statistics_rows(session, judging, rows, meant, shrunk))
         summary = _summary(meant, shrunk, n_null=len(wrong))
-        row = {**_key(judging), "metric": metric, "tau": tau, "epoch": judging.epoch, **summary}
+        row = {**judging.columns, "metric": metric, "tau": tau, "epoch": judging.epoch, **summary}
         row |= {"share_same_label": same_label, "run_id": session.run_id}
         session.store.save("group_statistics", _one_row(row))
 

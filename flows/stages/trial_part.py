@@ -84,6 +84,7 @@ def _judged(frame: pl.DataFrame, exact: dict[str, Any], sharing: int) -> Judged:
         reason=tuple(frame["reason"].to_list()),
         levels=tuple(tuple(levels or ()) for levels in frame["token_levels"].to_list()),
         activations=tuple(tuple(values or ()) for values in frame["token_activations"].to_list()),
+        expected=tuple(tuple(levels or ()) for levels in frame["token_expected_levels"].to_list()),
         sharing=sharing,
         **exact,
     )

@@ -20,7 +20,7 @@ from labeling.prompts import (
     unreadable,
     unreadable_text,
 )
-from labeling.types import JSON, CompletionFailure, Evidence, IntArray, Label, LLMResult, NoLabel, Trial
+from labeling.types import JSON, CompletionFailure, Evidence, IntArray, Label, LLMRequest, LLMResult, NoLabel, Trial
 
 MAX_OUTPUT_TOKENS = 1000
 """Far above the 80 or so that an answer takes, so that models that think first can finish."""
@@ -49,6 +49,19 @@ def instructions_or(built_in: str, prompt: str | None) -> str:
             "built-in ones."
         )
     return prompt.strip()
+
+
+def label_request(model: str, system: str, user: str, schema: Mapping[str, JSON], *, repeat: int = 0) -> LLMRequest:
+    """A question whose answer is a label."""
+    return LLMRequest(
+        model=model,
+        system=system,
+        user=user,
+        schema=schema,
+        max_output_tokens=MAX_OUTPUT_TOKENS,
+        purpose="label",
+        repeat=repeat,
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,11 @@ def draw_for(explainer: str, evidence: Evidence, *, number: int | None = None) -
 
 def window_ids(evidence: Evidence) -> IntArray:
     return evidence.windows.window[evidence.contexts.row]
+
+
+def shown_windows(evidence: Evidence, firing: Sequence[int], silent: Sequence[int]) -> IntArray:
+    """Ids of the windows that are shown; none where no firing one is, because then nothing is asked."""
+    return window_ids(evidence)[[*firing, *silent]] if firing else np.empty(0, np.int64)
 
 
 def deal(piles: Sequence[Sequence[int]], n: int, ids: IntArray, shown: set[int]) -> list[int]:
@@ -134,6 +152,11 @@ def label_from(result: LLMResult, *, rationale: str = "rationale") -> Label | No
     if answer is None:
         return NoLabel(unreadable(result), raw=result.text)
     return read_label(answer, result.text, rationale=rationale)
+
+
+def label_of_only(results: Sequence[LLMResult], *, rationale: str = "rationale") -> Label | NoLabel:
+    """The label in the answer to the one question; `no_evidence` where nothing could be asked."""
+    return label_from(results[0], rationale=rationale) if results else NoLabel("no_evidence")
 
 
 def read_label(answer: Mapping[str, JSON], raw: str, *, rationale: str = "rationale") -> Label | NoLabel:

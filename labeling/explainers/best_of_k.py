@@ -14,11 +14,11 @@ import numpy as np
 
 from labeling.explainers import SAMPLE_STRIDE, Judge, Steps
 from labeling.explainers._prompted import (
-    MAX_OUTPUT_TOKENS,
     draw_for,
     instructions_or,
     label_from,
     label_problem,
+    label_request,
     needed_model,
     window_ids,
 )
@@ -108,14 +108,9 @@ class BestOfK:
         firing, silent = self._choose(evidence, sample)
         if not firing:
             return None
-        return LLMRequest(
-            model=self.model,
-            system=self.system,
-            user=user_prompt(evidence, firing, silent),
-            schema=SCHEMA,
-            max_output_tokens=MAX_OUTPUT_TOKENS,
-            purpose="label",
-            repeat=SAMPLE_STRIDE * sample,  # where evidence is so scarce that two samples see the same
+        asked_before = SAMPLE_STRIDE * sample  # where evidence is so scarce that two samples see the same
+        return label_request(
+            self.model, self.system, user_prompt(evidence, firing, silent), SCHEMA, repeat=asked_before
         )
 
     def _choose(self, evidence: Evidence, sample: int) -> tuple[list[int], list[int]]:

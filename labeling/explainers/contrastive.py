@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from labeling.explainers._prompted import (
-    MAX_OUTPUT_TOKENS,
     deal,
     draw_for,
     firing_lines,
     instructions_or,
-    label_from,
+    label_of_only,
     label_problem,
+    label_request,
     needed_model,
+    shown_windows,
     silent_lines,
-    window_ids,
 )
 from labeling.prompts import MARK_SHARE, prompt_version, strict_object
 from labeling.types import JSON, QUANTILES, Evidence, IntArray, Label, LLMRequest, LLMResult, NoLabel, Stratum
@@ -94,30 +92,20 @@ class Contrastive:
 
     def evidence_windows(self, evidence: Evidence) -> IntArray:
         firing, groups = self._choose(evidence)
-        shown = [*firing, *(i for group in groups.values() for i in group)]
-        return window_ids(evidence)[shown] if firing else np.empty(0, np.int64)
+        return shown_windows(evidence, firing, [i for group in groups.values() for i in group])
 
     def requests(self, evidence: Evidence) -> tuple[LLMRequest, ...]:
         firing, groups = self._choose(evidence)
         if not firing:
             return ()
-        return (
-            LLMRequest(
-                model=self.model,
-                system=self.system,
-                user=_user_prompt(evidence, firing, groups),
-                schema=SCHEMA,
-                max_output_tokens=MAX_OUTPUT_TOKENS,
-                purpose="label",
-            ),
-        )
+        return (label_request(self.model, self.system, _user_prompt(evidence, firing, groups), SCHEMA),)
 
     def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
         return label_problem(text)
 
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:  # noqa: ARG002 - protocol
         """Reasons: `no_evidence`, and those of `label_from`. The difference is kept as the label's rationale."""
-        return label_from(results[0], rationale="difference") if results else NoLabel("no_evidence")
+        return label_of_only(results, rationale="difference")
 
     def _choose(self, evidence: Evidence) -> tuple[list[int], dict[Stratum, list[int]]]:
         """Firing contexts, strongest first, and silent ones by kind."""

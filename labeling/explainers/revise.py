@@ -16,15 +16,15 @@ import numpy.typing as npt
 
 from labeling.explainers import Judge, Steps
 from labeling.explainers._prompted import (
-    MAX_OUTPUT_TOKENS,
     draw_for,
     firing_lines,
     instructions_or,
     label_from,
     label_problem,
+    label_request,
     needed_model,
+    shown_windows,
     silent_lines,
-    window_ids,
 )
 from labeling.explainers.best_of_k import FORMAT, SCHEMA, best_of, judged
 from labeling.explainers.top_and_random import INSTRUCTIONS, TopAndRandom, user_prompt
@@ -116,7 +116,7 @@ class Revise:
     def evidence_windows(self, evidence: Evidence) -> IntArray:
         """Those of the first question. The mistakes shown for the second one are of `select`, and in its prompt."""
         firing, silent = self._choose(evidence)
-        return window_ids(evidence)[[*firing, *silent]] if firing else np.empty(0, np.int64)
+        return shown_windows(evidence, firing, silent)
 
     def problem(self, request: LLMRequest, text: str) -> str | None:
         return label_problem(text) if request.purpose == "label" else self.judge.problem(request, text)
@@ -127,7 +127,7 @@ class Revise:
         if not firing:
             return NoLabel("no_evidence")
         shown = user_prompt(evidence, firing, silent)
-        (answer,) = yield [self._request(self.system, shown, SCHEMA)]
+        (answer,) = yield [label_request(self.model, self.system, shown, SCHEMA)]
         first = label_from(answer)
         if isinstance(first, NoLabel):
             return first
@@ -139,7 +139,7 @@ class Revise:
         if not mistakes:
             return best_of([first], (yield from self._try([first], choose)))
         question = f"{shown}\n\n{_mistakes_text(first, mistakes, learn)}"
-        (answer,) = yield [self._request(self.revising_system, question, REVISED_SCHEMA)]
+        (answer,) = yield [label_request(self.model, self.revising_system, question, REVISED_SCHEMA)]
         second = label_from(answer)
         if isinstance(second, NoLabel):
             return replace(second, candidates=(Candidate(first.text, None, None), Candidate(None, None, second.reason)))
@@ -167,16 +167,6 @@ class Revise:
     def _choose(self, evidence: Evidence) -> tuple[list[int], list[int]]:
         chooser = TopAndRandom(self.model, top=self.top, spread=self.spread, silent=self.silent)
         return chooser.choose(draw_for(self.name, evidence))
-
-    def _request(self, system: str, user: str, schema: Mapping[str, JSON]) -> LLMRequest:
-        return LLMRequest(
-            model=self.model,
-            system=system,
-            user=user,
-            schema=schema,
-            max_output_tokens=MAX_OUTPUT_TOKENS,
-            purpose="label",
-        )
 
 
 def halves(trial: Trial) -> tuple[Trial, Trial]:

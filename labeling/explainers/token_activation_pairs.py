@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeling.explainers._prompted import (
-    MAX_OUTPUT_TOKENS,
     deal,
     draw_for,
     instructions_or,
-    label_from,
+    label_of_only,
     label_problem,
+    label_request,
     needed_model,
     window_ids,
 )
@@ -79,23 +79,14 @@ class TokenActivationPairs:
         chosen = self._choose(evidence)
         if not chosen:
             return ()
-        return (
-            LLMRequest(
-                model=self.model,
-                system=self.system,
-                user=_user_prompt(evidence, chosen),
-                schema=SCHEMA,
-                max_output_tokens=MAX_OUTPUT_TOKENS,
-                purpose="label",
-            ),
-        )
+        return (label_request(self.model, self.system, _user_prompt(evidence, chosen), SCHEMA),)
 
     def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
         return label_problem(text)
 
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:  # noqa: ARG002 - protocol
         """Reasons: `no_evidence`, and those of `label_from`."""
-        return label_from(results[0]) if results else NoLabel("no_evidence")
+        return label_of_only(results)
 
     def _choose(self, evidence: Evidence) -> list[int]:
         """The strongest windows; those of the strongest quantiles where the sample keeps no `top` ones."""

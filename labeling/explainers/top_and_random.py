@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from labeling.explainers._prompted import (
-    MAX_OUTPUT_TOKENS,
     Draw,
     deal,
     draw_for,
     firing_lines,
     instructions_or,
-    label_from,
+    label_of_only,
     label_problem,
+    label_request,
     needed_model,
+    shown_windows,
     silent_lines,
-    window_ids,
 )
 from labeling.prompts import MARK_SHARE, prompt_version, strict_object
 from labeling.types import HARD, JSON, QUANTILES, Evidence, IntArray, Label, LLMRequest, LLMResult, NoLabel
@@ -84,29 +82,20 @@ class TopAndRandom:
 
     def evidence_windows(self, evidence: Evidence) -> IntArray:
         firing, silent = self.choose(draw_for(self.name, evidence))
-        return window_ids(evidence)[[*firing, *silent]] if firing else np.empty(0, np.int64)
+        return shown_windows(evidence, firing, silent)
 
     def requests(self, evidence: Evidence) -> tuple[LLMRequest, ...]:
         firing, silent = self.choose(draw_for(self.name, evidence))
         if not firing:
             return ()
-        return (
-            LLMRequest(
-                model=self.model,
-                system=self.system,
-                user=user_prompt(evidence, firing, silent),
-                schema=SCHEMA,
-                max_output_tokens=MAX_OUTPUT_TOKENS,
-                purpose="label",
-            ),
-        )
+        return (label_request(self.model, self.system, user_prompt(evidence, firing, silent), SCHEMA),)
 
     def problem(self, request: LLMRequest, text: str) -> str | None:  # noqa: ARG002 - protocol
         return label_problem(text)
 
     def parse(self, evidence: Evidence, results: Sequence[LLMResult]) -> Label | NoLabel:  # noqa: ARG002 - protocol
         """Reasons: `no_evidence`, and those of `label_from`."""
-        return label_from(results[0]) if results else NoLabel("no_evidence")
+        return label_of_only(results)
 
     def choose(self, draw: Draw, *, resample: bool = False) -> tuple[list[int], list[int]]:
         """Choose firing contexts, strongest first, and silent ones. The order of the contexts makes no difference.

@@ -1,7 +1,8 @@
 """Language models behind one seam: providers, the ledger and the scripted model of the tests share this shape.
 
 One file a provider (`anthropic`, `openai`, `scripted`); models are named `provider/model`. A provider's file defines
-`create(*, model, base_url, max_in_flight, timeout_seconds, retry, limits) -> LanguageModel`. To ask, `connect` to a model, wrap
+`create(*, model, base_url, max_in_flight, timeout_seconds, retry, limits) -> LanguageModel`, and `GIVES_LOGPROBS = True`
+where its API has log-probabilities. To ask, `connect` to a model, wrap
 it in `labeling.ledger_model.LedgerModel` so that no answer is paid for twice, and call `ask`.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from labeling import registry
@@ -80,6 +82,14 @@ def connect(
         limits=limits or UNLIMITED,
     )
     return model_
+
+
+def gives_logprobs(name: str | None) -> bool:
+    """Whether the provider of `provider/model` can be asked for log-probabilities of the answer's tokens."""
+    package, provider = sys.modules[__name__], (name or "").partition("/")[0]
+    if provider not in registry.names(package):
+        return False
+    return bool(getattr(import_module(f"{__name__}.{provider}"), "GIVES_LOGPROBS", False))
 
 
 def ask(model: LanguageModel, requests: Sequence[LLMRequest]) -> list[LLMResult]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 from labeling.errors import FeatlasError, UsageError
 from labeling.llm._endpoint import Endpoint
+from labeling.llm._extras import refusal
 from labeling.llm._faults import ADDRESS_HINTS, AGAIN, Fault, connection_fault, error_message, status_fault
 from labeling.types import JSON, Completion, LLMRequest
 
@@ -165,6 +166,6 @@ def says_too_large(words: str) -> bool:
 def request_fault(endpoint: Endpoint, status: int, body: object, headers: Mapping[str, str] | None = None) -> Fault:
     """Read the HTTP error of one request in a batch. What would stop an interactive run is a failure to be retried."""
     try:
-        return status_fault(endpoint, status, body, headers or {})
+        return refusal(endpoint, status, body, headers or {})
     except FeatlasError as error:
         return Fault("refused_by_provider", True, str(error))

@@ -14,9 +14,9 @@ from labeling.llm._clients import Clients, ssl_context
 from labeling.llm._counted import counted
 from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
+from labeling.llm._extras import ALL, Extras, send_with_or_without
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
-from labeling.llm._schemas import send_with_or_without
 from labeling.llm._servers import OwnServer
 from labeling.types import JSON, Completion, LLMRequest
 
@@ -98,9 +98,9 @@ class _Client:
         await self._clients.close()
 
     async def send(self, request: LLMRequest) -> Reply:
-        return await send_with_or_without(self._endpoint, lambda schema: self._send(request, with_schema=schema))
+        return await send_with_or_without(self._endpoint, lambda extras: self._send(request, extras))
 
-    async def _send(self, request: LLMRequest, *, with_schema: bool) -> Reply:
+    async def _send(self, request: LLMRequest, extras: Extras) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
             with self._clients.one() as client:
@@ -109,7 +109,7 @@ class _Client:
                     max_tokens=request.max_output_tokens,
                     messages=(),
                     # In the parameters of its own the SDK checks every part against its types: as long as the HTTP takes.
-                    extra_body=message_body(request, self._endpoint.model, with_schema=with_schema),
+                    extra_body=message_body(request, self._endpoint.model, extras=extras),
                 )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
@@ -119,7 +119,7 @@ class _Client:
         return Reply(read_message(reply.http_response.content, self._endpoint), reply.headers)
 
 
-def message_body(request: LLMRequest, model: str, *, with_schema: bool = True) -> dict[str, JSON]:
+def message_body(request: LLMRequest, model: str, *, extras: Extras = ALL) -> dict[str, JSON]:
     """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
     from anthropic import transform_schema
 
@@ -129,7 +129,7 @@ def message_body(request: LLMRequest, model: str, *, with_schema: bool = True) -
         "messages": [{"role": "user", "content": request.user}],
         "max_tokens": request.max_output_tokens,
     }
-    if not with_schema:
+    if "schema" not in extras:
         return body
     return {
         **body,

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labeling.llm._clients import Clients, ssl_context
 from labeling.llm._counted import counted
 from labeling.llm._dispatch import DEFAULT_RETRY, Reply, RetryPolicy, share_dispatcher
 from labeling.llm._endpoint import Endpoint, read_endpoint
+from labeling.llm._extras import ALL, Extras, refusal, send_with_or_without
 from labeling.llm._faults import Fault, connection_fault, status_fault
 from labeling.llm._rate import UNLIMITED, RateLimits
-from labeling.llm._schemas import send_with_or_without
 from labeling.llm._servers import OwnServer
+from labeling.number_tokens import read_number_tokens
 from labeling.types import JSON, Completion, LLMRequest
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from labeling.llm import LanguageModel
 
 OWN_SERVER = OwnServer("https://api.openai.com/v1", "OPENAI_BASE_URL")
+
+GIVES_LOGPROBS = True
+"""Whether it makes sense to ask this provider for log-probabilities. Servers that don't give them are found out."""
 
 STOP_FAULTS = {
     "length": "truncated",
@@ -94,9 +99,9 @@ class _Client:
         await self._clients.close()
 
     async def send(self, request: LLMRequest) -> Reply:
-        return await send_with_or_without(self._endpoint, lambda schema: self._send(request, with_schema=schema))
+        return await send_with_or_without(self._endpoint, lambda extras: self._send(request, extras))
 
-    async def _send(self, request: LLMRequest, *, with_schema: bool) -> Reply:
+    async def _send(self, request: LLMRequest, extras: Extras) -> Reply:
         try:
             # The raw reply: a parsed one would hide what came back when it is not what it should be.
             with self._clients.one() as client:
@@ -104,17 +109,18 @@ class _Client:
                     model=self._endpoint.model,
                     messages=(),
                     # In the parameters of its own the SDK checks every part against its types: as long as the HTTP takes.
-                    extra_body=chat_body(request, self._endpoint.model, with_schema=with_schema),
+                    extra_body=chat_body(request, self._endpoint.model, extras=extras),
                 )
         except self._sdk.APIConnectionError as error:  # timeouts are among them
             return Reply(connection_fault(self._endpoint, error))
         except self._sdk.APIStatusError as error:
             headers = error.response.headers
-            return Reply(status_fault(self._endpoint, error.status_code, error.body, headers), headers)
+            read = refusal if request.top_logprobs and "logprobs" in extras else status_fault
+            return Reply(read(self._endpoint, error.status_code, error.body, headers), headers)
         return Reply(read_chat(reply.http_response.content, self._endpoint), reply.headers)
 
 
-def chat_body(request: LLMRequest, model: str, *, with_schema: bool = True) -> dict[str, JSON]:
+def chat_body(request: LLMRequest, model: str, *, extras: Extras = ALL) -> dict[str, JSON]:
     """The body of the request, the same interactively and in batches. `model` is the provider's name of it."""
     user = {"role": "user", "content": request.user}
     body: dict[str, JSON] = {
@@ -122,7 +128,9 @@ def chat_body(request: LLMRequest, model: str, *, with_schema: bool = True) -> d
         "messages": [{"role": "system", "content": request.system}, user] if request.system else [user],
         "max_completion_tokens": request.max_output_tokens,
     }
-    if not with_schema:
+    if request.top_logprobs and "logprobs" in extras:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if "schema" not in extras:
         return body
     schema = {"name": "answer", "schema": dict(request.schema), "strict": True}
     return {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
@@ -135,17 +143,17 @@ def read_chat(body: bytes, endpoint: Endpoint) -> Completion | Fault:
         choice = reply["choices"][0]
         stop_reason = str(choice.get("finish_reason"))
         message = choice["message"]
-        text, refusal = _text(message.get("content"), endpoint), _text(message.get("refusal"), endpoint)
-        completion = _completion(refusal or text, stop_reason, reply.get("usage") or {})
+        text, refused = _text(message.get("content"), endpoint), _text(message.get("refusal"), endpoint)
+        completion = _completion(refused or text, stop_reason, reply.get("usage") or {})
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return Fault("malformed", True, endpoint.scrub("not a chat completion: " + body.decode("utf-8", "replace")))
-    if refusal:
-        return Fault("refused", False, endpoint.scrub(refusal), answer=completion)
+    if refused:
+        return Fault("refused", False, endpoint.scrub(refused), answer=completion)
     if stop_reason in STOP_FAULTS:
         return Fault(STOP_FAULTS[stop_reason], False, endpoint.scrub(f"{stop_reason}: {text}"), answer=completion)
     if not text.strip():
         return Fault("empty", False, f"stop reason {stop_reason}, no text", answer=completion)
-    return completion
+    return replace(completion, number_tokens=read_number_tokens(text, choice.get("logprobs")))
 
 
 def _text(content: JSON, endpoint: Endpoint) -> str:

@@ -86,6 +86,7 @@ def judged_from(subject: Subject, trials: Sequence[Trial], answers: Sequence[Ans
         reason=tuple(answer.reason for answer in answers),
         levels=tuple(answer.levels for answer in answers),
         activations=tuple(trial.activations for trial in trials),
+        expected=tuple(answer.expected for answer in answers),
         firing_windows=int((subject.contexts.stratum != "random").sum()),
         grey_windows=10,
         silent_windows=1000,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from evals.judge_noise import agreement, repeatability
+from evals.judge_noise import agreement, concordance, repeatability
 
 
 def test_flips_and_kappa_have_their_textbook_values() -> None:
@@ -97,3 +97,24 @@ def test_a_missing_score_leaves_its_feature_out_and_few_features_have_no_icc() -
     assert np.isnan(found.icc.value)
     assert found.judge_variance == pytest.approx(0.005)
     assert np.isnan(repeatability(np.zeros((0, 2))).judge_variance)
+
+
+def test_two_judges_correlate_over_the_labels_both_scored_and_noise_is_taken_off() -> None:
+    a, b = np.array([0.1, 0.2, 0.3, 0.5, np.nan, 0.9]), np.array([0.2, 0.1, 0.4, 0.4, 0.7, np.nan])
+    found = concordance(a, b, icc_a=0.81, icc_b=1.0)
+    assert found.n_features == 4
+    assert found.correlation.value == pytest.approx(np.corrcoef(a[:4], b[:4])[0, 1])
+    assert found.correlation.low < found.correlation.value < found.correlation.high
+    assert found.disattenuated == pytest.approx(found.correlation.value / 0.9)
+
+
+@pytest.mark.parametrize(("icc_a", "icc_b"), [(np.nan, 0.5), (0.5, np.nan), (0.0, 0.5), (-0.1, -0.5)])
+def test_a_correlation_is_freed_of_noise_only_by_reliabilities_above_zero(icc_a: float, icc_b: float) -> None:
+    found = concordance(np.arange(5.0), np.array([0.0, 2, 1, 3, 4]), icc_a=icc_a, icc_b=icc_b)
+    assert found.correlation.value == pytest.approx(0.9)
+    assert np.isnan(found.disattenuated)
+
+
+@pytest.mark.parametrize("b", [[0.5] * 5, [0.1, 0.2, 0.3, np.nan, np.nan]])
+def test_a_judge_that_scores_all_the_same_or_too_few_has_no_correlation(b: list[float]) -> None:
+    assert np.isnan(concordance(np.arange(5.0), np.array(b), icc_a=1, icc_b=1).correlation.value)

@@ -74,6 +74,17 @@ def test_what_was_scored_again_counts_once_and_with_its_newest_score(store: Stor
     assert compared(store, "explainer=new", "explainer=old")["mean_a"].to_list() == pytest.approx([0.2])
 
 
+def test_further_labels_of_a_feature_are_no_part_of_the_comparison(store: Store) -> None:
+    before = compared(store, "explainer=new", "explainer=old")
+    for feature in range(FEATURES):
+        small(
+            store, "explanations", explanation(f"second-{feature}", feature, "new", "x", repeat=1, prompt_version="1")
+        )
+        row = score(f"second-{feature}", feature, 0.01, explanation_id=f"second-{feature}", explainer="new", run_id="r")
+        small(store, "scores", row)
+    assert compared(store, "explainer=new", "explainer=old").equals(before)
+
+
 def test_features_that_only_one_side_has_are_counted_and_left_out(store: Store) -> None:
     scored(store, "few", [0.5, None, 0.6, 0.7], explainer_model="a/m")
     row = compared(store, "model=a/m", "explainer=old").row(0, named=True)

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from flows.batches import open_batches
 from flows.budgets import open_budget
 from flows.fake_provider import Asked, Fault, LoopbackProvider, always
 from flows.llm import LLMSettings, Sent, send
@@ -192,3 +194,32 @@ def test_what_has_failed_in_this_run_is_sent_again_by_the_next_one_only(tmp_path
             assert len(provider.asked) == 1
         ask_one(tmp_path, provider)
     assert len(provider.asked) == 2
+
+
+def send_in_batches(root: Path, asked: LLMRequest, settings: LLMSettings, *, rounds: int) -> Sent:
+    """What `answers_at_hand` does for a stage: ask ahead, submit and read as often as told, then ask in earnest."""
+    with open_batches(root, settings) as batches:
+        for _ in range(rounds):
+            send(root, [asked], settings)
+            batches.submit()
+            batches.desk.wait(asked.model, lambda _: None)
+        return send(root, [asked], settings)
+
+
+@pytest.mark.parametrize("logprobs", ["gives", "ignores", "refuses"])
+def test_log_probabilities_in_batches_come_or_the_question_is_asked_without_them(
+    tmp_path: Path, logprobs: Literal["gives", "ignores", "refuses"]
+) -> None:
+    asked = replace(request("why?"), top_logprobs=5)
+    with LoopbackProvider(lambda asked: "7", logprobs=logprobs) as provider:
+        how = replace(settings(provider), mode="batch")
+        sent = send_in_batches(tmp_path, asked, how, rounds=2 if logprobs == "refuses" else 1)
+        again = send_in_batches(tmp_path, asked, how, rounds=1)
+    (result,), (trail,) = sent.results, sent.asked
+    assert isinstance(result, Completion)
+    assert (result.text, result.batch) == ("7", True)
+    assert (result.number_tokens is not None) == (logprobs == "gives")
+    plain = request_key(request("why?"))
+    assert trail == ((request_key(asked), plain) if logprobs == "refuses" else (request_key(asked),))
+    assert again.results == sent.results
+    assert [bool(one.body.get("logprobs")) for one in provider.asked] == [True, False][: len(trail)]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from flows.cost_summary import UnitCost
 from flows.pipeline import Outcome
-from flows.summary import Summary
+from flows.summary import GAPS, Summary
 from flows.usage import Usage
+from labeling.snapshot import query
+from labeling.store import Store
+from labeling.workspace import Workspace
+from tests.labeling.store_builders import explanation, score, small
 
 CORPORA = pl.DataFrame(schema=dict.fromkeys(("name", "documents", "tokens", "problem", "n"), pl.String))
 
@@ -95,3 +100,21 @@ def test_the_share_of_labels_that_beat_wrong_ones_and_the_judge_s_flips_are_said
     text = Summary(Path("/w"), outcome, pl.DataFrame({"feature_set": []}), pl.DataFrame([row]), 1, 0, CORPORA).as_text()
     assert "e / s (a/judge): 50% of labels beat wrong ones (q < 0.05, 300 scores of wrong labels)" in text
     assert "e / s (a/judge): asked again, the judge flips 3.0% of its answers, ICC of scores 0.90" in text
+
+
+def test_the_gap_of_a_run_is_that_of_first_labels_by_the_first_answers_of_their_judge(tmp_path: Path) -> None:
+    chosen = {"select_score": 0.75, "parameters": '{"judge": {"scorer": "detection", "model": "a/m"}}'}
+    judged = {"scorer": "detection", "judge_model": "a/m", "explainer": "best_of_k"}
+    with Store(Workspace(tmp_path)) as store:
+        small(store, "samples", {"sample_id": "s", "feature_set": "main", "created_at": datetime(2026, 1, 1)})
+        labels = [explanation(f"x{repeat}", 1, "best_of_k", "L", repeat=repeat, **chosen) for repeat in (0, 1)]
+        small(store, "explanations", *labels)
+        values = {("x0", 0): 0.5, ("x0", 1): 0.25, ("x1", 0): 0.125}
+        small(
+            store,
+            "scores",
+            *(score(f"{of}{n}", 1, value, explanation_id=of, epoch=n, **judged) for (of, n), value in values.items()),
+        )
+        store.publish()
+    rows = query(Workspace(tmp_path), GAPS).select("n_features", "score", "gap")
+    assert rows.rows() == [(1, 0.5, 0.25)]

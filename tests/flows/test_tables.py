@@ -249,6 +249,8 @@ def test_neuronpedias_export_is_labeled_and_never_scored(tmp_path: Path) -> None
     assert "score mini: skipped" in ran.err
     assert sorted(run.ask("SELECT feature FROM labels WHERE label IS NOT NULL")["feature"]) == [0, 1, 2, 3]
     assert run.ask("SELECT count(*) FROM scores").item() == 0
+    dry = run.featlas("run", "--scorer", "detection", "--model", "openai/gpt-4o-mini", "--dry-run", "--json")
+    assert (dry.code, json.loads(dry.out)["estimates"]) == (0, [])  # where a feature is silent is not known
     assert run.ask("SELECT corpus FROM samples").item().endswith("(texts of the strongest activations only)")
     assert featlas("import-table", "delfi", export, tmp_path / "other").code == 2
 

@@ -10,6 +10,9 @@ import pytest
 
 from flows.fake_provider import LoopbackProvider
 from flows.fake_provider.answers import varied_text
+from labeling.prompts import quote
+from labeling.store import Store
+from labeling.workspace import Workspace
 from tests.flows.mini import MODEL, Mini, Ran
 
 pytestmark = pytest.mark.slow
@@ -131,6 +134,34 @@ def test_truth_of_trials_agrees_with_the_stored_activations(asked: tuple[Mini, R
     assert set(random.unique().rows()) == {(1.0, True), (0.0, False)}
 
 
+def test_simulations_say_by_which_levels_they_are_measured(asked: tuple[Mini, Ran]) -> None:
+    kinds = asked[0].ask(
+        "SELECT len(token_expected_levels) = len(token_levels) AS expected, count(*) AS n FROM judgments "
+        "WHERE scorer = 'simulation' AND state = 'answered' GROUP BY ALL"
+    )
+    assert kinds["expected"].to_list() == [True]
+    told = asked[0].ask("SELECT DISTINCT value FROM scores WHERE metric = 'levels_expected' AND reason IS NULL")
+    assert told["value"].to_list() == [1]
+    assert asked[0].ask("SELECT 1 FROM scores WHERE metric = 'levels_expected' AND scorer <> 'simulation'").is_empty()
+
+
+def test_a_judge_that_refuses_log_probabilities_is_taken_at_its_written_levels(
+    asked: tuple[Mini, Ran], tmp_path: Path
+) -> None:
+    copied, model = asked[0].copy(tmp_path), "openai/thinking"
+    with pytest.MonkeyPatch.context() as patch, LoopbackProvider(varied_text, logprobs="refuses") as provider:
+        patch.setenv("OPENAI_API_KEY", "sk-1")
+        ran = run(copied, provider, "--model", model, scorers="simulation")
+    assert ran.code == 0, ran.err
+    told = copied.ask(
+        "SELECT metric, round(avg(value), 6) AS mean FROM scores WHERE judge_model = 'openai/thinking' AND control IS NULL "
+        "AND metric IN ('levels_expected', 'correlation', 'correlation_written') GROUP BY ALL"
+    )
+    means = dict(told.iter_rows())
+    assert means["levels_expected"] == 0
+    assert means["correlation"] == means["correlation_written"]
+
+
 def test_labels_are_shown_with_scores_that_compare(asked: tuple[Mini, Ran]) -> None:
     shown = asked[0].ask("SELECT DISTINCT scorer, metric FROM labels WHERE score IS NOT NULL")
     assert set(shown["metric"]) == {"headline"}
@@ -156,3 +187,44 @@ def test_a_dry_run_names_every_scorer_with_its_requests(mini_copy: Mini) -> None
     for scorer in IN_TRIALS:
         of = "" if scorer == "intruder" else " of token_pattern"
         assert f"score mini ({scorer}{of}, openai/{MODEL}): {N_FEATURES} features" in ran.out
+
+
+def test_what_controls_of_several_explainers_ask_counts_once_where_they_ask_the_same(mini_copy: Mini) -> None:
+    with pytest.MonkeyPatch.context() as patch, LoopbackProvider(varied_text, key="sk-1") as provider:
+        patch.setenv("OPENAI_API_KEY", "sk-1")
+        explainers = ("--explainer", "token_pattern,ngram", "--dry-run", "--json")
+        ran = run(mini_copy, provider, *explainers, scorers="fuzzing,discrimination")
+    asked = {e["name"]: e["requests"]["value"] for e in json.loads(ran.out)["estimates"] if e["feature_set"] == "mini"}
+    assert asked["fuzzing of ngram"] < asked["fuzzing of token_pattern"]
+    assert asked["discrimination of ngram"] == asked["discrimination of token_pattern"]  # rivals stand in its prompts
+
+
+def test_rivals_are_labels_of_the_explainer_as_it_is_now_whether_their_features_are_judged_or_not(
+    mini_copy: Mini,
+) -> None:
+    with Store(Workspace(mini_copy.workspace)) as store:
+        now = store.read("explanations", state="labeled", explainer="token_pattern")
+        before = now.with_columns(
+            ("old-" + pl.col("explanation_id")).alias("explanation_id"),
+            pl.lit("said long ago").alias("text"),
+            pl.col("created_at") + pl.duration(days=1),
+        )
+        store.save("explanations", before)
+        store.publish()
+    with pytest.MonkeyPatch.context() as patch, LoopbackProvider(varied_text) as provider:
+        patch.setenv("OPENAI_API_KEY", "sk-1")
+        ran = run(mini_copy, provider, "--set", "score.controls=false", scorers="discrimination")
+    assert ran.code == 0, ran.err
+    judged = [int(feature) for feature in mini_copy.ok_features(N_FEATURES).split(",")]
+    others = now.filter(~pl.col("feature").is_in(judged))["text"].unique().to_list()
+    prompts = [asked.user for asked in provider.asked]
+    assert not [prompt for prompt in prompts if "said long ago" in prompt]
+    assert [prompt for prompt in prompts if any(quote(text) in prompt for text in others)]
+
+
+def test_a_scorer_that_judges_features_says_nothing_of_labels_that_several_share(asked: tuple[Mini, Ran]) -> None:
+    shares = asked[0].ask(
+        "SELECT scorer, share_same_label FROM group_statistics WHERE scorer IN ('intruder', 'fuzzing')"
+    )
+    assert shares.filter(pl.col("scorer") == "intruder")["share_same_label"].unique().to_list() == [None]
+    assert shares.filter(pl.col("scorer") == "fuzzing")["share_same_label"].null_count() == 0

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labeling.errors import FeatlasError
 from labeling.ledger import Ledger, request_key
-from labeling.types import Completion, CompletionFailure
+from labeling.ledger_schema import ADDED_IN_3
+from labeling.types import Completion, CompletionFailure, NumberToken
 from tests.labeling.ledger_version_1 import ANSWERED, EXCERPTS, FAILED, PENDING, SENT, write_version_1
 from tests.labeling.llm_builders import request
 
@@ -52,13 +54,40 @@ def test_a_ledger_of_version_1_keeps_every_request_with_its_state(path: Path) ->
         assert ledger.interrupted() == 1
 
 
+def write_version_2(path: Path) -> None:
+    """A ledger of version 2: one of this version without what was added since."""
+    with Ledger(path) as ledger:
+        (key,) = ledger.register([ANSWERED])
+        ledger.claim(key)
+        ledger.finish(key, Completion("yes", "stop", 100, 20, 7, 1.5))
+    with closing(sqlite3.connect(path)) as connection:
+        for column in ADDED_IN_3:
+            connection.execute(f"ALTER TABLE requests DROP COLUMN {column.split()[0]}")
+        connection.execute("PRAGMA user_version = 2")
+
+
+def test_a_ledger_of_version_2_keeps_its_answers_and_takes_log_probabilities(tmp_path: Path) -> None:
+    write_version_2(tmp_path / "ledger.sqlite")
+    wanting = replace(PENDING, top_logprobs=20)
+    tokens = (NumberToken(0, 1, (("7", 1.0),)),)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.request(request_key(ANSWERED)) == ANSWERED
+        assert ledger.answers([request_key(ANSWERED)])[request_key(ANSWERED)].number_tokens is None
+        (key,) = ledger.register([wanting])
+        ledger.claim(key)
+        ledger.finish(key, Completion("7", "stop", 1, 0, 1, 1.0, number_tokens=tokens))
+        assert ledger.request(key) == wanting
+        assert ledger.answers([key])[key].number_tokens == tokens
+
+
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(path: Path, tmp_path: Path) -> None:
     def tables(file: Path) -> set[tuple[str, str]]:
         Ledger(file).close()
         with closing(sqlite3.connect(file)) as connection:
             return set(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
 
-    assert tables(path) == tables(tmp_path / "new.sqlite")
+    write_version_2(tmp_path / "two.sqlite")
+    assert tables(path) == tables(tmp_path / "new.sqlite") == tables(tmp_path / "two.sqlite")
 
 
 def test_a_ledger_of_version_1_is_also_migrated_to_be_read(path: Path) -> None:
@@ -92,7 +121,7 @@ def test_a_migration_that_is_killed_starts_over(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             assert connection.execute("SELECT count(*) FROM requests").fetchone() == (30_004,)
-            assert version in (1, 2)
+            assert version in (1, 3)
     with Ledger(path) as ledger:
         assert ledger.summary().pending == 30_001
         assert ledger.request(request_key(request(f"{EXCERPTS} 29999"))).user == f"{EXCERPTS} 29999"

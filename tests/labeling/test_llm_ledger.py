@@ -26,7 +26,7 @@ from labeling.ledger_file import is_alive, this_process
 from labeling.ledger_model import LedgerModel
 from labeling.llm import ask
 from labeling.llm.scripted import Scripted
-from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult
+from labeling.types import Completion, CompletionFailure, LLMRequest, LLMResult, NumberToken
 from tests.labeling.llm_builders import KEY, KEY_NAMES, request, requests, texts, tiny
 from tests.waiting import wait_until
 
@@ -83,6 +83,26 @@ def test_equal_requests_of_one_call_are_sent_once(ledger: Ledger) -> None:
     results = ask(LedgerModel(inner, ledger), [request("same"), request("other"), request("same")])
     assert texts(results) == ["yes", "yes", "yes"]
     assert [asked.user for asked in inner.asked] == ["same", "other"]
+
+
+def test_requests_that_ask_for_no_log_probabilities_keep_the_keys_they_always_had() -> None:
+    assert request_key(request("why?")) == "d8bb50e37d457bed03c304644e6e7007"
+    keys = {request_key(replace(request("why?"), top_logprobs=n)) for n in (0, 1, 20)}
+    assert len(keys) == 3
+
+
+def test_log_probabilities_are_in_the_ledger_with_their_answer_and_gone_with_it(ledger: Ledger) -> None:
+    tokens = (NumberToken(3, 5, (("10", 0.75), ("9", 0.25))),)
+    answer = Completion("a: 10", "stop", 1, 0, 1, 1.0, number_tokens=tokens)
+    (key,) = ledger.register([request("why?")])
+    ledger.claim(key)
+    assert ledger.finish(key, answer) == answer == ledger.answers([key])[key]
+    assert [billed and billed.number_tokens for _, _, billed in ledger.billed([key])] == [None]
+    ledger.reject(key, "not_json", "it held no JSON object")
+    assert ledger.failures([key])[key].answer == answer
+    ledger.claim(key)
+    without = replace(answer, number_tokens=None)
+    assert ledger.finish(key, without) == without
 
 
 def test_equal_requests_of_calls_that_overlap_are_sent_once(ledger: Ledger) -> None:
@@ -405,7 +425,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(FeatlasError, match="version 99; this featlas knows versions up to 2"):
+    with pytest.raises(FeatlasError, match="version 99; this featlas knows versions up to 3"):
         Ledger(path)
     assert path.read_bytes() == before
 

@@ -298,6 +298,16 @@ def test_the_gap_of_a_chosen_label_is_between_select_and_score_and_says_whether_
         assert gaps["comparable"].fill_null(False).to_list() == [True, False]
 
 
+def test_a_gap_says_which_label_it_is_of_and_how_often_the_judge_was_asked_before(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        first = explanation("x", 1, "best_of_k", "L", select_score=0.75, repeat=0)
+        small(store, "explanations", first, explanation("y", 1, "best_of_k", "M", select_score=0.5, repeat=1))
+        again = score("q", 1, 0.625, explanation_id="x", epoch=1)
+        small(store, "scores", score("p", 1, 0.5, explanation_id="x"), again, score("r", 1, 0.25, explanation_id="y"))
+        gaps = store.select("SELECT repeat, epoch, gap FROM select_gaps ORDER BY repeat, epoch")
+        assert gaps.rows() == [(0, 0, 0.25), (0, 1, 0.125), (1, 0, 0.25)]
+
+
 def test_features_without_a_label_have_a_row_with_their_status(workspace: Workspace) -> None:
     with Store(workspace) as store:
         sample(store)

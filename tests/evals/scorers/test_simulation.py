@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from evals.scorers._correlation import correlate, pearson
-from evals.scorers.simulation import create, token_pieces
+from evals.scorers.simulation import Simulation, create, token_pieces
 from evals.trials import Asked, Judged
+from flows.fake_provider.logprobs import unsure, write_logprobs
 from labeling.llm.scripted import Script
+from labeling.number_tokens import read_number_tokens
 from labeling.types import Completion, Label, LLMRequest
 from tests.builders import windows_of
 from tests.contracts.small_subject import feature_subject, judge_subject
@@ -108,3 +112,63 @@ def test_levels_out_of_range_or_of_another_kind_are_lost(bad: object) -> None:
     answer = json.loads(by_token({})(request))  # type: ignore[arg-type]
     answer["1"] = answer["1"][:-2] + bad if isinstance(bad, list) else bad
     assert SCORER.problem(request, json.dumps(answer)) in {"not_an_option", "not_a_number", "not_a_list"}
+
+
+OPENAI = create(model="openai/x")
+
+
+def answered(judge: Script, *, logprobs: bool) -> Script:
+    """The judge's answers with the log-probabilities that OpenAI's API would give."""
+
+    def answer(request: LLMRequest) -> Completion:
+        text = judge(request)
+        assert isinstance(text, str)
+        tokens = read_number_tokens(text, write_logprobs(text, request.top_logprobs, unsure)) if logprobs else None
+        return Completion(text, "stop", 1, 0, 1, 0.0, number_tokens=tokens)
+
+    return answer
+
+
+def judged_by(*judges: Script) -> Judged:
+    """Windows where each judge answers the requests in turn."""
+    subject, windows = feature_subject(Label("cats"))
+    turn = itertools.count()
+    return judge_subject(OPENAI, subject, windows, lambda request: judges[next(turn) % len(judges)](request))
+
+
+def values(scorer: Simulation, judged: Judged) -> dict[str, float]:
+    table = scorer.measure([judged]).table
+    return dict(zip(table.metric, table.value[:, 0].tolist(), strict=True))
+
+
+def test_log_probabilities_are_asked_for_where_the_provider_gives_them_and_the_setting_allows_it() -> None:
+    subject, windows = feature_subject(Label("cats"))
+    judges = [OPENAI, create(model="openai/x", logprobs=False), create(model="anthropic/x"), SCORER]
+    asked = [judge.requests((Asked(subject, judge.trials(subject, windows)),), windows)[0] for judge in judges]
+    assert [request.top_logprobs for request in asked] == [20, 0, 0, 0]
+    assert ["top_logprobs" in judge.parameters for judge in judges] == [True, False, False, False]
+
+
+def test_the_headline_is_by_expected_levels_where_all_windows_have_them() -> None:
+    judged = judged_by(answered(by_token({"cat": 10, "s": 3}), logprobs=True))
+    found = values(OPENAI, judged)
+    # 0.8 of a 0 and 0.2 of a 1; 0.8 of a 10 and 0.2 of a 9; a 3 is in the middle of what it could have been.
+    moved = tuple(tuple({0: 0.2, 10: 9.8}.get(int(level), level) for level in levels) for levels in judged.levels)
+    assert found["levels_expected"] == 1
+    assert found["correlation"] == pytest.approx(values(SCORER, replace(judged, levels=moved))["correlation"])
+    assert found["correlation_written"] == pytest.approx(values(SCORER, judged)["correlation"])
+    assert found["correlation"] != pytest.approx(found["correlation_written"], abs=1e-9)
+
+
+def test_without_log_probabilities_levels_are_the_written_ones_and_that_is_said() -> None:
+    knowing = by_token({"cat": 8, "s": 3})
+    found = values(OPENAI, judged_by(answered(knowing, logprobs=False)))
+    assert found["levels_expected"] == 0
+    assert found["correlation"] == found["correlation_written"] == measure(knowing)["correlation"]
+
+
+def test_a_label_with_both_kinds_of_levels_is_measured_by_the_written_ones_alone() -> None:
+    knowing = by_token({"cat": 8, "s": 3})
+    found = values(OPENAI, judged_by(answered(knowing, logprobs=True), answered(knowing, logprobs=False)))
+    assert 0 < found["levels_expected"] < 1
+    assert found["correlation"] == found["correlation_written"]

@@ -1,21 +1,23 @@
-"""Servers that refuse JSON schemas are asked without one: found out once, and nothing in the ledger changes."""
+"""Servers that refuse schemas or log-probabilities are asked without: found out once, the same in the ledger."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows.fake_provider import LoopbackProvider
+from labeling.errors import FeatlasError
 from labeling.ledger import Ledger, request_key
 from labeling.ledger_model import LedgerModel
-from labeling.llm import _schemas, ask
+from labeling.llm import _extras, ask
 from labeling.llm._dispatch import Reply
 from labeling.llm._endpoint import Endpoint
 from labeling.llm._faults import Fault, status_fault
-from labeling.types import Completion
+from labeling.types import Completion, LLMRequest, NumberToken
 from tests.labeling.llm_builders import KEY, KEY_NAMES, PROVIDERS, SCHEMA, request, requests, texts, tiny
 
 ENDPOINT = Endpoint("openai", "tiny", "http://host/v1", "OPENAI_API_KEY", KEY)
@@ -28,7 +30,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for variable in KEY_NAMES:
         monkeypatch.setenv(variable, KEY)
     yield
-    _schemas._WITHOUT.clear()  # a later test's server may have the same port
+    _extras._WITHOUT.clear()  # a later test's server may have the same port
 
 
 @each_provider
@@ -85,7 +87,7 @@ def test_the_words_of_known_servers_are_understood(said: str, status: int) -> No
     sent = Sent(status_fault(ENDPOINT, status, {"error": {"message": said}}, {}), ANSWER)
     assert sent.outcome() == ANSWER
     assert sent.with_schema == [True, False]
-    assert not _schemas.takes_schemas(ENDPOINT)
+    assert not _extras.takes(ENDPOINT, "schema")
 
 
 def test_a_server_that_names_schemas_in_whatever_it_refuses_keeps_getting_them() -> None:
@@ -93,7 +95,7 @@ def test_a_server_that_names_schemas_in_whatever_it_refuses_keeps_getting_them()
     sent = Sent(refused, refused)
     assert sent.outcome() == refused
     assert sent.with_schema == [True, False]
-    assert _schemas.takes_schemas(ENDPOINT)
+    assert _extras.takes(ENDPOINT, "schema")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,68 @@ def test_other_faults_are_not_asked_again_without_a_schema(fault: Fault) -> None
     assert sent.with_schema == [True]
 
 
+WANTS_LOGPROBS = replace(request("why?"), top_logprobs=5)
+SEVEN = NumberToken(0, 1, (("7", 0.8), ("6", 0.1), ("8", 0.1)))
+
+
+def answer_of(provider: LoopbackProvider, asked: LLMRequest) -> Completion:
+    (result,) = ask(tiny(provider), [asked])
+    assert isinstance(result, Completion)
+    return result
+
+
+def test_log_probabilities_come_where_they_are_asked_for_and_only_there() -> None:
+    with LoopbackProvider(lambda asked: "7") as provider:
+        assert answer_of(provider, WANTS_LOGPROBS).number_tokens == (SEVEN,)
+        assert answer_of(provider, request("why?")).number_tokens is None
+    assert [asked.body.get("top_logprobs") for asked in provider.asked] == [5, None]
+    assert ["logprobs" in asked.body for asked in provider.asked] == [True, False]
+
+
+def test_a_server_that_refuses_log_probabilities_is_asked_without_and_stays_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with LoopbackProvider(lambda asked: "7", logprobs="refuses") as provider:
+        first = [answer_of(provider, WANTS_LOGPROBS), answer_of(provider, WANTS_LOGPROBS)]
+    assert [(answer.text, answer.number_tokens) for answer in first] == [("7", None)] * 2
+    assert ["logprobs" in asked.body for asked in provider.asked] == [True, False, False]
+    assert all(asked.schema == SCHEMA for asked in provider.asked)
+    (said,) = [record.getMessage() for record in caplog.records if "log-prob" in record.getMessage()]
+    assert "gives no log-probabilities" in said
+
+
+def test_a_server_that_takes_neither_is_asked_without_both() -> None:
+    with LoopbackProvider(lambda asked: "7", logprobs="refuses", takes_schemas=False) as provider:
+        assert answer_of(provider, WANTS_LOGPROBS).text == "7"
+        assert answer_of(provider, WANTS_LOGPROBS).text == "7"
+    assert provider.counts()["calls"] == 4
+    assert not _extras.takes(replace(ENDPOINT, url=provider.openai_url), "schema")
+    assert not _extras.takes(replace(ENDPOINT, url=provider.openai_url), "logprobs")
+
+
+def test_a_server_that_ignores_log_probabilities_gives_its_answer_alone() -> None:
+    with LoopbackProvider(lambda asked: "7", logprobs="ignores") as provider:
+        answer = answer_of(provider, WANTS_LOGPROBS)
+    assert (answer.text, answer.number_tokens, provider.counts()["calls"]) == ("7", None, 1)
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "You are not allowed to request logprobs from this model.",
+        "Unsupported parameter: 'logprobs' is not supported with this model.",
+        "Value error, top_logprobs must be at most 5",
+    ],
+)
+def test_refusals_of_log_probabilities_stop_no_run(said: str, status: int) -> None:
+    fault = _extras.refusal(ENDPOINT, status, {"error": {"message": said}}, {})
+    assert (fault.reason, fault.retryable) == ("logprobs_refused", False)
+    assert Sent(fault, ANSWER).outcome() == ANSWER
+    with pytest.raises(FeatlasError, match="may not use"):
+        _extras.refusal(ENDPOINT, 403, {"error": {"message": "Not on your plan."}}, {})
+
+
 class Sent:
     """Replies in turn, and which of the requests brought a schema."""
 
@@ -118,8 +182,8 @@ class Sent:
         self.left = list(outcomes)
         self.with_schema: list[bool] = []
 
-    async def send(self, with_schema: bool) -> Reply:
-        self.with_schema.append(with_schema)
+    async def send(self, extras: _extras.Extras) -> Reply:
+        self.with_schema.append("schema" in extras)
         return Reply(self.left.pop(0))
 
     def outcome(self) -> Completion | Fault:
@@ -127,4 +191,4 @@ class Sent:
 
 
 async def _reply(sent: Sent) -> Reply:
-    return await _schemas.send_with_or_without(ENDPOINT, sent.send)
+    return await _extras.send_with_or_without(ENDPOINT, sent.send)
