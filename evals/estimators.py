@@ -27,7 +27,7 @@ from evals.intervals import (
 from evals.items import Bool, Float, Items
 from evals.ranks import Sorted, average_precision, weight_below, weighted_spearman
 from evals.strata import ABOVE, HARD_PARTS, RANDOM, SILENT, Design
-from evals.unscored import Reasons
+from evals.unscored import Reasons, same_strength
 from labeling.types import QUANTILES
 
 MIN_PANEL = 400
@@ -168,11 +168,11 @@ def _auroc(judged: Judged, side: tuple[int, ...], with_interval: bool) -> Score:
 
 def _recalls(judged: Judged, with_interval: bool) -> dict[str, Score]:
     scores = {}
-    hits = judged.design.sums(judged.yes)
+    hits, problem = judged.design.sums(judged.yes), same_strength(judged.design)
     for q, name in enumerate(QUANTILES):
         estimate = judged.mean(judged.yes, (q,))
         interval = jeffreys(hits[:, q], judged.design.answered[:, q]) if with_interval else None
-        scores[f"recall_{name}"] = Score(estimate.mean, interval, ((q,),), estimate.influence)
+        scores[f"recall_{name}"] = Score(estimate.mean, interval, ((q,),), estimate.influence, problem)
     estimate = judged.mean(judged.yes, ABOVE)
     return {**scores, "recall": Score(estimate.mean, _bounded(estimate, with_interval), (ABOVE,), estimate.influence)}
 

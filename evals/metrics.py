@@ -2,8 +2,9 @@
 
 Which items count: every item except `top` counts in its stratum, own and panel items alike, and the answered items of
 a stratum stand for all its windows (weight = windows / answered items). Balanced metrics and AUROC use firing windows
-against hard, or against random, silent windows; `grey` joins only the corpus metrics. A metric whose strata have no
-answered item is NaN with a reason, never a number. Yes means a probability of 0.5 or more.
+against hard, or against random, silent windows; the sources of hard windows count alike there, however many windows
+each has (see `evals.strata`). `grey` joins only the corpus metrics. A metric whose strata have no answered item is NaN
+with a reason, never a number. Yes means a probability of 0.5 or more.
 
 balanced_*   (weighted mean grade where it fires + 1 - weighted mean grade where silent) / 2; 0.5 says nothing
 headline     the smaller of the two; its interval is [smaller low, smaller high]
@@ -45,6 +46,8 @@ METRICS = (
     "spearman_firing",
     "brier_skill",
 )
+METRICS_VERSION = 2
+"""Part of the identity of scores: raise it whenever a formula or a weight changes."""
 _CHUNK_ITEMS = 250_000
 _CHUNK_FEATURES = 1024
 
