@@ -10,7 +10,9 @@ balanced_*   (weighted mean grade where it fires + 1 - weighted mean grade where
 headline     the smaller of the two; its interval is [smaller low, smaller high]
 auroc_*      Mann-Whitney with weights, ties 1/2
 recall*      share of yes by activation quantile, and over all firing windows
-balanced_accuracy, precision, average_precision, f1, weighted_correlation   over all windows of the split, at base rate
+activation_recall   mean grade of firing windows, each weighing as much as it is active
+balanced_accuracy, precision, average_precision, f1, iou, weighted_correlation   over all windows of the split, at base
+             rate; average_precision_lift is the multiple of that rate
 spearman_firing   grade against activation, firing windows only
 brier_skill  1 - Brier score / 0.25 in the balanced world: half firing, a quarter hard, a quarter random
 """
@@ -38,10 +40,13 @@ METRICS = (
     "auroc_random",
     *(f"recall_{q}" for q in QUANTILES),
     "recall",
+    "activation_recall",
     "balanced_accuracy",
     "precision",
     "average_precision",
+    "average_precision_lift",
     "f1",
+    "iou",
     "weighted_correlation",
     "spearman_firing",
     "brier_skill",

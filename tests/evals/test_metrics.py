@@ -47,7 +47,9 @@ def value(items: Items, metric: str, *, tau_share: float = 0.01) -> float:
         ("recall_q2", 0.0),
         ("recall", 0.25),
         ("balanced_accuracy", (0.25 + 1 - 0.0) / 2),
+        ("activation_recall", (5 * 1.0 + 5 * 0.5 * 1.5 + 30 * 0.2 * 2.0) / (5 * 1.0 + 5 * 1.5 + 30 * 2.0)),
         ("f1", 2 * 10 / (2 * 10 + 30)),
+        ("iou", 10 / 40),
         ("brier_skill", 1 - 4 * (0.5 * 20.45 / 40 + 0.25 * (0.08 + 0.01) / 2 + 0.25 * 0.0125)),
     ],
 )
@@ -239,7 +241,9 @@ def test_precision_and_average_precision_need_400_panel_windows() -> None:
     grades = yes_no(rates(0.9, 0.1, 0.05))
     few = scored(sampled(grades, n_features=1, generator=generator, panel=399), intervals=True)
     enough = scored(sampled(grades, n_features=1, generator=generator, panel=400), intervals=True)
-    for metric in ("precision", "average_precision"):
+    ratio = enough.value[enough.row("average_precision_lift"), 0] / enough.value[enough.row("average_precision"), 0]
+    assert ratio == pytest.approx(sum(POPULATIONS.values()) / 500)
+    for metric in ("precision", "average_precision", "average_precision_lift"):
         row = few.row(metric)
         assert few.reason[row, 0] == "not identifiable: 399 answered panel windows, at least 400 are needed"
         assert np.isnan(few.value[row, 0])
