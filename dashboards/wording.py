@@ -52,6 +52,20 @@ METRICS: Mapping[str, Term] = {
         "Share of firing windows called firing and share of silent ones called silent, averaged. Chance is 0.5.",
         0.5,
     ),
+    "average_precision_lift": Term(
+        "Average precision, lift",
+        "Average precision as a multiple of the rate at which the feature really fires. Chance is 1.",
+        1.0,
+    ),
+    "activation_recall": Term(
+        "Recall by activation",
+        "How sure the judge is where the feature fires, each window weighing as much as the feature is active there.",
+    ),
+    "iou": Term(
+        "Overlap (IoU)",
+        "Windows called firing that fire, as a share of all that fire or are called so, each window weighted by how many "
+        "it stands for.",
+    ),
     "f1": Term("F1", "Harmonic mean of precision and recall, each window weighted by how many it stands for."),
     "average_precision": Term(
         "Average precision",

@@ -1,4 +1,4 @@
-"""Metrics at the true base rate of the corpus, and their intervals: precision, F1, weighted correlation.
+"""Metrics at the true base rate of the corpus, and their intervals: precision, F1, IoU, weighted correlation.
 
 They are ratios in which one random false positive can weigh hundreds of positives, so a bootstrap of the items is far
 too narrow. Each draw here gives the documents of a part Dirichlet weights, joined by a pseudo-item that is half a grade
@@ -50,6 +50,13 @@ def f1(rates: Rates, base: Float) -> Float:
     return value
 
 
+def iou(rates: Rates, base: Float) -> Float:
+    """Intersection over union of the windows called firing and those that fire (Jaccard 1912); NaN where there is neither."""
+    with np.errstate(invalid="ignore"):
+        value: Float = base * rates.yes1 / ((1 - base) * rates.yes0 + base)
+    return value
+
+
 def weighted_correlation(rates: Rates, base: Float) -> Float:
     """Pearson correlation of grade and firing over all windows; NaN for constant grades."""
     mean = base * rates.mean1 + (1 - base) * rates.mean0
@@ -63,6 +70,7 @@ def weighted_correlation(rates: Rates, base: Float) -> Float:
 CORPUS_METRICS: dict[str, Callable[[Rates, Float], Float]] = {
     "precision": precision,
     "f1": f1,
+    "iou": iou,
     "weighted_correlation": weighted_correlation,
 }
 

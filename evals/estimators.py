@@ -26,8 +26,8 @@ from evals.intervals import (
 )
 from evals.items import Bool, Float, Items
 from evals.ranks import Sorted, average_precision, weight_below, weighted_spearman
-from evals.strata import ABOVE, HARD_PARTS, RANDOM, SILENT, Design
-from evals.unscored import Reasons
+from evals.strata import ABOVE, HARD_PARTS, N_PARTS, RANDOM, SILENT, Design
+from evals.unscored import Reasons, same_strength
 from labeling.types import QUANTILES
 
 MIN_PANEL = 400
@@ -102,9 +102,10 @@ def estimate_all(judged: Judged, noise: Noise | None) -> dict[str, Score]:
         "auroc_hard": _auroc(judged, HARD_PARTS, with_interval),
         "auroc_random": _auroc(judged, _RANDOM, with_interval),
         **_recalls(judged, with_interval),
+        "activation_recall": _activation_recall(judged, with_interval),
         "balanced_accuracy": _balanced_accuracy(judged, with_interval),
         **_at_base_rate(judged, noise),
-        "average_precision": _average_precision(judged, noise),
+        **_average_precision(judged, noise),
         "spearman_firing": _spearman(judged, with_interval),
         "brier_skill": _brier_skill(judged, with_interval),
     }
@@ -168,13 +169,34 @@ def _auroc(judged: Judged, side: tuple[int, ...], with_interval: bool) -> Score:
 
 def _recalls(judged: Judged, with_interval: bool) -> dict[str, Score]:
     scores = {}
-    hits = judged.design.sums(judged.yes)
+    hits, problem = judged.design.sums(judged.yes), same_strength(judged.design)
     for q, name in enumerate(QUANTILES):
         estimate = judged.mean(judged.yes, (q,))
         interval = jeffreys(hits[:, q], judged.design.answered[:, q]) if with_interval else None
-        scores[f"recall_{name}"] = Score(estimate.mean, interval, ((q,),), estimate.influence)
+        scores[f"recall_{name}"] = Score(estimate.mean, interval, ((q,),), estimate.influence, problem)
     estimate = judged.mean(judged.yes, ABOVE)
     return {**scores, "recall": Score(estimate.mean, _bounded(estimate, with_interval), (ABOVE,), estimate.influence)}
+
+
+def _activation_recall(judged: Judged, with_interval: bool) -> Score:
+    """Share of the activation that the grades account for: mean of activation x grade over mean of activation.
+
+    A ratio of two means: its variance is that of the items' linearized values, its effective number that of weights times
+    activations (Kish).
+    """
+    activation = judged.gathered(judged.items.activation)
+    whole, part = judged.mean(activation, ABOVE), judged.mean(activation * judged.grade, ABOVE)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = part.mean / whole.mean
+        linear = activation * (judged.grade - value[judged.design.row]) / whole.mean[judged.design.row]
+    estimate = judged.mean(np.nan_to_num(linear + value[judged.design.row]), ABOVE)
+    carried = judged.gathered(judged.weight(ABOVE)) * activation
+    by_document = np.bincount(judged.design.group, weights=carried, minlength=len(judged.design.group_cell))
+    row = judged.design.group_cell // N_PARTS
+    total, squares = (np.bincount(row, weights=by_document**k, minlength=len(value)) for k in (1, 2))
+    units = total**2 / np.maximum(squares, 1e-300)
+    estimate = estimate._replace(mean=value, units=np.maximum(units, 1e-12))
+    return Score(value, _bounded(estimate, with_interval), (ABOVE,), estimate.influence)
 
 
 def _balanced_accuracy(judged: Judged, with_interval: bool) -> Score:
@@ -260,7 +282,8 @@ def _panel_problem(judged: Judged) -> Reasons:
     return problem
 
 
-def _average_precision(judged: Judged, noise: Noise | None) -> Score:
+def _average_precision(judged: Judged, noise: Noise | None) -> dict[str, Score]:
+    """Average precision, and what multiple of the base rate it is."""
     base = _base_rate(judged)[:, None]
     firing, silent = base * judged.weight(ABOVE), (1 - base) * judged.weight(SILENT)
     value = average_precision(judged.by_grade, firing, silent)
@@ -271,7 +294,11 @@ def _average_precision(judged: Judged, noise: Noise | None) -> Score:
         draws = min(_AP_DRAWS, noise.zero.shape[1])
         interval = average_precision_interval(judged.design, judged.grade, noise, rows=enough, draws=draws)
         interval = _containing(interval, np.where(enough, value, np.nan))
-    return Score(value, interval, _CORPUS, problem=problem)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        times = 1 / base[:, 0]
+        lifted = None if interval is None else Interval(interval.low * times, interval.high * times)
+        lift = Score(value * times, lifted, _CORPUS, problem=problem)
+    return {"average_precision": Score(value, interval, _CORPUS, problem=problem), "average_precision_lift": lift}
 
 
 def _spearman(judged: Judged, with_interval: bool) -> Score:

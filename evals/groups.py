@@ -20,6 +20,8 @@ from evals.metrics import MetricTable
 from labeling.types import QUANTILES
 
 LARGEST = 1.0
+UNLIMITED = ("average_precision_lift",)
+"""Metrics that can be above LARGEST."""
 CORRELATIONS = ("top_and_random", "random", "panel", *QUANTILES)
 SMALLEST = {
     **dict.fromkeys(("weighted_correlation", "spearman_firing", "correlation"), -1.0),
@@ -50,7 +52,8 @@ def score_groups(table: MetricTable) -> GroupTable:
         mean = np.where(n > 0, np.where(scored, table.value, 0.0).sum(axis=1) / n, np.nan)
     half = _half_width(table, scored, n, mean)
     least = np.array([SMALLEST.get(metric, 0.0) for metric in table.metric])
-    low, high = np.maximum(mean - half, least), np.minimum(mean + half, LARGEST)
+    most = np.array([np.inf if metric in UNLIMITED else LARGEST for metric in table.metric])
+    low, high = np.maximum(mean - half, least), np.minimum(mean + half, most)
     single = n == 1
     low[single] = _only(table.low, scored)[single]
     high[single] = _only(table.high, scored)[single]

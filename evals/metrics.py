@@ -2,14 +2,17 @@
 
 Which items count: every item except `top` counts in its stratum, own and panel items alike, and the answered items of
 a stratum stand for all its windows (weight = windows / answered items). Balanced metrics and AUROC use firing windows
-against hard, or against random, silent windows; `grey` joins only the corpus metrics. A metric whose strata have no
-answered item is NaN with a reason, never a number. Yes means a probability of 0.5 or more.
+against hard, or against random, silent windows; the sources of hard windows count alike there, however many windows
+each has (see `evals.strata`). `grey` joins only the corpus metrics. A metric whose strata have no answered item is NaN
+with a reason, never a number. Yes means a probability of 0.5 or more.
 
 balanced_*   (weighted mean grade where it fires + 1 - weighted mean grade where silent) / 2; 0.5 says nothing
 headline     the smaller of the two; its interval is [smaller low, smaller high]
 auroc_*      Mann-Whitney with weights, ties 1/2
 recall*      share of yes by activation quantile, and over all firing windows
-balanced_accuracy, precision, average_precision, f1, weighted_correlation   over all windows of the split, at base rate
+activation_recall   mean grade of firing windows, each weighing as much as it is active
+balanced_accuracy, precision, average_precision, f1, iou, weighted_correlation   over all windows of the split, at base
+             rate; average_precision_lift is the multiple of that rate
 spearman_firing   grade against activation, firing windows only
 brier_skill  1 - Brier score / 0.25 in the balanced world: half firing, a quarter hard, a quarter random
 """
@@ -37,14 +40,19 @@ METRICS = (
     "auroc_random",
     *(f"recall_{q}" for q in QUANTILES),
     "recall",
+    "activation_recall",
     "balanced_accuracy",
     "precision",
     "average_precision",
+    "average_precision_lift",
     "f1",
+    "iou",
     "weighted_correlation",
     "spearman_firing",
     "brier_skill",
 )
+METRICS_VERSION = 2
+"""Part of the identity of scores: raise it whenever a formula or a weight changes."""
 _CHUNK_ITEMS = 250_000
 _CHUNK_FEATURES = 1024
 

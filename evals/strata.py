@@ -4,6 +4,10 @@ A *part* is a stratum, cut in two where a threshold goes through it. Every metri
 from `mass`, the exact number of windows in each part. `top` windows are in no part. Nothing here reads a grade except
 to see whether there is one.
 
+Parts weigh by their windows, with one exception: the hard negatives taken by themselves. How many windows each of their
+sources has is an accident of the search (the nearest 200, however many hold a token), and the largest source is often the
+easiest, so each source that has windows counts alike.
+
 At 25 % of the maximum, the quantile strata wholly below the threshold become `below` parts, which count as silent in
 corpus metrics and stand outside the balanced ones, like `grey`. The stratum the threshold cuts is post-stratified:
 the exact number of windows above the threshold tells how many of its windows are above.
@@ -63,9 +67,10 @@ class Design:
         return member
 
     def share(self, parts: tuple[int, ...]) -> Float:
-        """[F, N_PARTS] each part's share of the windows in `parts`; 0 outside, NaN rows where there are none."""
+        """[F, N_PARTS] weight of each part on the side `parts`: its share of their windows, and for HARD_PARTS the same
+        for each that has windows. 0 outside, NaN rows where there are none."""
         kept = np.zeros_like(self.mass)
-        kept[:, parts] = self.mass[:, parts]
+        kept[:, parts] = self.mass[:, parts] > 0 if parts == HARD_PARTS else self.mass[:, parts]
         with np.errstate(invalid="ignore"):
             share: Float = kept / kept.sum(axis=1, keepdims=True)
         return share

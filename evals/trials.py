@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from evals.items import Float, Int
 from labeling.prompts import Span
+from labeling.shares import share_out
 from labeling.types import QUANTILES, Contexts, IntArray, Label, StringArray
 
 Bool = npt.NDArray[np.bool_]
@@ -173,6 +174,15 @@ def firing_contexts(subject: Subject) -> Firing:
     order = np.lexsort((kept.row, kept.max_activation))
     kept = kept.take(order)
     return Firing(kept, kept.population / np.maximum(kept.sampled, 1))
+
+
+def even_shares(piles: Sequence[int], each: int) -> list[int]:
+    """How many to take from piles of these sizes for `each` of every pile on average: what one lacks, others make up.
+
+    Equal activations put all firing windows of a feature into one quantile, and its trials into one pile.
+    """
+    shares: list[int] = share_out(np.array([piles], np.int64), each * len(piles))[0].tolist()
+    return shares
 
 
 def without_repeats(rows: IntArray, texts: Sequence[str]) -> IntArray:

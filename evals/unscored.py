@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.items import Items
-from evals.strata import ABOVE, PARTS, SILENT, Design
+from evals.strata import ABOVE, BELOW, PARTS, SILENT, Design
 from labeling.types import STRICT_TAU_SHARE
 
 Reasons = npt.NDArray[np.object_]
 
+EQUALLY_STRONG = "all firing windows are about equally strong: there are no quantiles"
 TOLERANCE = 0.01
 """Share by which the strata may miss the counted number of windows."""
 
@@ -30,6 +31,13 @@ def reasons_for(items: Items, design: Design, parts: tuple[tuple[int, ...], ...]
             _fill(reason, _uncounted_firing(items, design, share_of_max))
         if side == SILENT:
             _fill(reason, _uncounted_corpus(items, design))
+    return reason
+
+
+def same_strength(design: Design) -> Reasons:
+    """Why a feature's firing windows have no quantiles: all of them stand in one, at either side of a threshold."""
+    reason = np.full(len(design.mass), None, dtype=object)
+    reason[((design.mass[:, ABOVE] + design.mass[:, BELOW]) > 0).sum(axis=1) == 1] = EQUALLY_STRONG
     return reason
 
 

@@ -38,8 +38,11 @@ scored AS (  -- the score of an explanation: of its first group that has one
         AND s.explainer = g.explainer AND coalesce(s.explainer_model, '') = g.explainer_model
         AND s.scorer = g.scorer AND coalesce(s.judge_model, '') = g.judge_model
     LEFT JOIN score_statistics AS t ON t.score_id = s.score_id AND t.metric = s.metric AND t.tau = s.tau
+    LEFT JOIN runs AS r ON r.run_id = s.run_id
     WHERE s.control IS NULL AND s.value IS NOT NULL
-    QUALIFY row_number() OVER (PARTITION BY s.explanation_id ORDER BY g.place, s.score_id) = 1
+    QUALIFY row_number() OVER (  -- the newest, where another version of a scorer has scored it before
+        PARTITION BY s.explanation_id ORDER BY g.place, r.started_at DESC NULLS LAST, s.score_id
+    ) = 1
 ),
 chosen AS (  -- the label of a feature: by the place of its explainer, never by the feature's own score
     SELECT e.*, s.* EXCLUDE (explanation_id)

@@ -26,6 +26,7 @@ from labeling.contexts import (
     Negatives,
     choose_panel,
     count_strata,
+    firing_limits,
     pick_first,
     pick_negatives,
     stratify_firing,
@@ -292,13 +293,11 @@ def _firing_incidence(firing: Firing, windows: WindowTokens) -> sparse.csr_matri
 def _active_contexts(table: FeatureTable, block: Block, split: Split) -> ChosenContexts:
     """Top windows, quantiles and grey ones."""
     quota, firing, features = QUOTAS[split], block.firing[split], block.features
-    limits = np.zeros(len(STRATA), dtype=np.int64)
-    limits[[STRATUM_CODE[q] for q in QUANTILES]] = quota.quantile
-    limits[STRATUM_CODE["grey"]] = quota.grey
+    picked = pick_first(firing.stratum, firing_limits(firing.stratum, quota))
     window, value = block.top[split]
     strongest = np.where((window >= 0) & (value > table.tau[features, None]), STRATUM_CODE["top"], -1)
     strongest[:, quota.top :] = -1
-    stratum = np.concatenate([strongest, np.where(pick_first(firing.stratum, limits), firing.stratum, -1)], 1)
+    stratum = np.concatenate([strongest, np.where(picked, firing.stratum, -1)], 1)
     window = np.concatenate([window, firing.window], 1)
     value = np.concatenate([value, firing.value], 1)
     place, column = np.nonzero(stratum >= 0)

@@ -21,6 +21,7 @@ import torch
 from labeling.bins import bin_of
 from labeling.feature_table import FeatureTable
 from labeling.sampler import SamplerState, mix
+from labeling.shares import share_out
 from labeling.types import HARD, QUANTILES, SPLITS, STRATA, FloatArray, IntArray, Split, Stratum
 
 BoolArray = npt.NDArray[np.bool_]
@@ -30,6 +31,8 @@ SIMILAR_WINDOWS = 200
 SIMILAR_SHARE = 0.25
 """... and at most this share of those in no harder stratum, so that a small split keeps `random` windows."""
 STRATUM_CODE: dict[Stratum, int] = {stratum: code for code, stratum in enumerate(STRATA)}
+CHOICE_VERSION = 2
+"""Part of the identity of samples: raise it whenever other windows would be chosen from the same state."""
 LAST_RANK = (1 << 31) - 1
 """The highest random rank of a window."""
 SILENT_CODES = tuple(STRATUM_CODE[name] for name in (*HARD, "random"))
@@ -37,7 +40,7 @@ SILENT_CODES = tuple(STRATUM_CODE[name] for name in (*HARD, "random"))
 
 @dataclass(frozen=True)
 class Quota:
-    """How many windows a feature gets in one split: per quantile, and in all of a kind."""
+    """How many windows a feature gets in one split: per quantile on average, and in all of a kind."""
 
     top: int
     quantile: int
@@ -106,7 +109,8 @@ def stratify_firing(state: SamplerState, table: FeatureTable, *, split: Split, f
     """Sort reservoir windows into quantiles of activation.
 
     Quantile edges are histogram edges, so the number of windows in each is exact; a quantile holds about a fifth of the
-    firing windows, as closely as eight bins an octave allow.
+    firing windows, as closely as eight bins an octave allow. Activations of one bin are never parted: a feature with a
+    single value has all its firing windows in one quantile, and the others empty.
     """
     s, n = SPLITS.index(split), len(features)
     histogram = state.window_histogram(s, features)  # [f, bins]
@@ -136,12 +140,28 @@ def _quantile_bins(firing: IntArray, first_bin: IntArray) -> IntArray:
     return np.asarray(np.abs(below[:, :, None] - wanted).argmin(1) + first_bin[:, None])
 
 
-def pick_first(stratum: IntArray, limits: npt.NDArray[np.int64]) -> BoolArray:
-    """The first `limits[stratum]` entries of each stratum in each row of [f, R]; -1 is never picked."""
+def firing_limits(stratum: IntArray, quota: Quota) -> IntArray:
+    """How many windows to take of each stratum in each row of [f, R]: [f, len(STRATA)], 0 for silent ones and `top`.
+
+    Equal activations stand in one quantile and leave others short or empty; what one lacks, the others make up.
+    """
+    codes = [STRATUM_CODE[name] for name in QUANTILES]
+    there = count_strata(stratum, codes)[:, codes]
+    given = np.minimum(there, quota.quantile)
+    uneven = np.flatnonzero((given < quota.quantile).any(1) & (there > quota.quantile).any(1))
+    given[uneven] = share_out(there[uneven], quota.quantile * len(codes))
+    limits = np.zeros((len(stratum), len(STRATA)), dtype=np.int64)
+    limits[:, codes] = given
+    limits[:, STRATUM_CODE["grey"]] = quota.grey
+    return limits
+
+
+def pick_first(stratum: IntArray, limits: IntArray) -> BoolArray:
+    """The first `limits[row, stratum]` entries of each stratum in each row of [f, R]; -1 is never picked."""
     picked = np.zeros(stratum.shape, dtype=np.bool_)
-    for code in np.flatnonzero(limits):
+    for code in np.flatnonzero(limits.any(0)):
         here = stratum == code
-        picked |= here & (here.cumsum(1) <= limits[code])
+        picked |= here & (here.cumsum(1) <= limits[:, code, None])
     return picked
 
 
@@ -241,18 +261,6 @@ def _low_ranks(
         if (found >= limits).all():
             return feature, column, code_of
         highest[found < limits] = LAST_RANK
-
-
-def share_out(available: IntArray, total: int) -> IntArray:
-    """Divide `total` over the columns of [f, h] as evenly as what is available allows."""
-    given = np.zeros_like(available)
-    for _ in range(total):
-        open_ = given < available
-        least = np.where(open_, given, np.iinfo(np.int64).max)
-        column = least.argmin(1)
-        rows = np.flatnonzero(open_.any(1))
-        given[rows, column[rows]] += 1
-    return given
 
 
 def top_rows(state: SamplerState, *, split: Split, features: IntArray) -> tuple[IntArray, FloatArray]:

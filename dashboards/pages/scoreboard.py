@@ -17,8 +17,11 @@ router = APIRouter()
 Preset = Literal["core", "quantiles", "corpus", "cost"]
 PRESETS: Mapping[Preset, tuple[str, ...]] = {
     "core": CORE,
-    "quantiles": ("recall_q1", "recall_q2", "recall_q3", "recall_q4", "recall_q5"),
-    "corpus": ("balanced_accuracy", "precision", "average_precision", "f1", "weighted_correlation"),
+    "quantiles": ("recall_q1", "recall_q2", "recall_q3", "recall_q4", "recall_q5", "activation_recall"),
+    "corpus": (
+        *("balanced_accuracy", "precision", "average_precision", "average_precision_lift", "f1", "iou"),
+        "weighted_correlation",
+    ),
     "cost": ("headline",),
 }
 """Columns that are read together."""

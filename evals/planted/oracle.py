@@ -1,7 +1,8 @@
 """What a label is really worth: the values that scores estimate, computed over the whole population.
 
-The graded balanced accuracies and AUROCs use the strata of the ordinary pipeline, all of their windows; F1, MCC and AP
-compare a label's extension with the windows that fire at the corpus's own base rate.
+The graded balanced accuracies and AUROCs use the strata of the ordinary pipeline, all of their windows, with hard
+sources counting alike as they do there; F1, MCC and AP compare a label's extension with the windows that fire at the
+corpus's own base rate.
 """
 
 from __future__ import annotations
@@ -49,10 +50,13 @@ def agreement(fires: BoolArray, covered: BoolArray) -> Agreement:
 def oracle_values(population: Population, feature: int, grades: Grades) -> dict[str, float]:
     """The four values of ORACLE_METRICS from grades 0-1 of all windows [W]; NaN where a side has no window."""
     firing = grades[population.rows(feature, FIRING_CODES)]
-    sides = {"hard": HARD_CODES, "random": (RANDOM_CODE,)}
-    silent = {name: grades[population.rows(feature, codes)] for name, codes in sides.items()}
-    balanced = {f"balanced_{name}": _balanced(firing, side) for name, side in silent.items()}
-    return balanced | {f"auroc_{name}": auroc(firing, side) for name, side in silent.items()}
+    values = {}
+    for side, codes in {"hard": HARD_CODES, "random": (RANDOM_CODE,)}.items():
+        sources = [grades[rows] for code in codes if len(rows := population.rows(feature, (code,)))]
+        for name, measure in {"balanced": _balanced, "auroc": auroc}.items():
+            found = [measure(firing, source) for source in sources]
+            values[f"{name}_{side}"] = float(np.mean(found)) if found else float("nan")
+    return values
 
 
 def auroc(firing: Grades, silent: Grades) -> float:

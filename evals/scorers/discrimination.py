@@ -23,7 +23,7 @@ from evals.scorers._asking import (
     required,
 )
 from evals.trial_measures import Measure, Measured, chance_of, share_right, table_of
-from evals.trials import Answer, Asked, Judged, Subject, Trial, firing_contexts, without_repeats
+from evals.trials import Answer, Asked, Judged, Subject, Trial, even_shares, firing_contexts, without_repeats
 from labeling.prompts import firing_spans, prompt_version, quote, quote_marked, read_object, strict_object
 from labeling.types import JSON, QUANTILES, Label, LLMRequest, LLMResult, Windows
 
@@ -44,7 +44,7 @@ NONE = "none is available"
 RIVALS = 4
 TRIALS = 5
 FEWEST = 3
-"""Windows in a trial, at least; there is one of each quantile."""
+"""Windows in a trial, at least; there is one of each quantile, where activations can be told apart."""
 NEEDS = f"{FEWEST} firing windows of different strength and another feature's label"
 METRICS = ("accuracy_adjusted", "accuracy_labels", "unshared")
 
@@ -83,9 +83,12 @@ class Discrimination:
         firing = firing_contexts(subject).contexts
         firing = firing.take(without_repeats(firing.row, windows.text))
         trials = []
-        decks = [generator.permutation(np.flatnonzero(firing.stratum == q)) for q in QUANTILES]
-        for turn in range(TRIALS):
-            places = generator.permutation([int(deck[turn]) for deck in decks if len(deck) > turn])
+        decks = [generator.permutation(np.flatnonzero(firing.stratum == q)).tolist() for q in QUANTILES]
+        for _ in range(TRIALS):
+            shares = even_shares([len(deck) for deck in decks], 1)
+            drawn = [place for deck, share in zip(decks, shares, strict=True) for place in deck[:share]]
+            decks = [deck[share:] for deck, share in zip(decks, shares, strict=True)]
+            places = generator.permutation(np.array(drawn, np.int64))
             order = generator.permutation(len(texts))
             if len(places) < FEWEST:
                 break

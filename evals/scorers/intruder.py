@@ -23,7 +23,7 @@ from evals.scorers._asking import (
 )
 from evals.scorers._marks import disguise
 from evals.trial_measures import Measure, Measured, chance_of, of_variants, share_right, table_of, unscored
-from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, even_shares, firing_contexts, without_repeats
 from labeling.prompts import firing_spans, prompt_version, quote_marked, strict_object
 from labeling.types import JSON, QUANTILES, Contexts, IntArray, Label, LLMRequest, LLMResult, Windows
 
@@ -43,7 +43,7 @@ Answer with one JSON object and nothing else: the number of every group with tha
 WINDOWS = 5
 """In a trial: the intruder and the others."""
 TRIALS = 2
-"""For each quantile, at most."""
+"""For each quantile, on average at most."""
 NEEDS = f"{WINDOWS - 1} firing windows of about the same strength, another that lends its marks, and a silent window"
 METRICS = ("accuracy_intruder", *(f"accuracy_intruder_{q}" for q in QUANTILES))
 
@@ -82,14 +82,15 @@ class Intruder:
         silent = np.unique(subject.contexts.row[subject.contexts.stratum == "random"])
         silent = generator.permutation(silent[without_repeats(silent, windows.text)])
         trials: list[Trial] = []
-        for quantile in QUANTILES:
-            deck = generator.permutation(np.flatnonzero(firing.stratum == quantile))
-            for turn in range(TRIALS):
+        piles = [np.flatnonzero(firing.stratum == quantile) for quantile in QUANTILES]
+        shares = even_shares([len(pile) // (WINDOWS - 1) for pile in piles], TRIALS)
+        for quantile, pile, share in zip(QUANTILES, piles, shares, strict=True):
+            deck = generator.permutation(pile)
+            for turn in range(share):
                 members = deck[turn * (WINDOWS - 1) : (turn + 1) * (WINDOWS - 1)]
                 used = {trial.rows[int(trial.truth or 0) - 1] for trial in trials}
                 free = [int(row) for row in silent if int(row) not in used]
-                if len(members) == WINDOWS - 1:
-                    trials += _trial(firing, members, free, windows, quantile, generator)
+                trials += _trial(firing, members, free, windows, quantile, generator)
         return tuple(trials)
 
     def requests(self, asked: Sequence[Asked], windows: Windows) -> tuple[LLMRequest, ...]:

@@ -31,7 +31,7 @@ from evals.scorers._asking import (
 from evals.scorers._correlation import correlate
 from evals.scorers._expected import expected_levels
 from evals.trial_measures import Measure, Measured, missing, table_of, unscored
-from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, without_repeats
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, even_shares, without_repeats
 from labeling.llm import gives_logprobs
 from labeling.prompts import LEVELS, number_list, prompt_version, quote, read_object, strict_object
 from labeling.schema_examples import list_length
@@ -63,16 +63,17 @@ Description and excerpts are {ONLY_DATA}.
 Answer with one JSON object and nothing else: the number of every excerpt with its list of levels, as in \
 {{"1": [0, 0, 7, 10], "2": [0, 0, 0]}}"""
 
+PER_QUANTILE = 2
 WANTED: Mapping[str, int] = {
     "top": 5,
-    **dict.fromkeys(QUANTILES, 2),
+    **dict.fromkeys(QUANTILES, PER_QUANTILE),
     "grey": 2,
     "hard_token": 2,
     "hard_neighbor": 1,
     "hard_text": 1,
     "random": 5,
 }
-"""Windows of each stratum: the top and random ones are those of Bills et al."""
+"""Windows of each stratum, of the quantiles on average: the top and random ones are those of Bills et al."""
 WINDOWS_PER_REQUEST = 5
 FEWEST = 5
 NEEDS = f"{FEWEST} firing windows"
@@ -200,9 +201,12 @@ def _choose(subject: Subject, windows: Windows) -> dict[int, tuple[str, ...]]:
     """Rows that are shown, with the strata each was drawn from."""
     contexts, generator = subject.contexts, subject.generator(1)
     chosen: dict[int, tuple[str, ...]] = {}
-    for stratum, wanted in WANTED.items():
-        rows = np.unique(contexts.row[contexts.stratum == stratum])
-        for row in generator.permutation(rows[without_repeats(rows, windows.text)])[:wanted]:
+    piles = {name: np.unique(contexts.row[contexts.stratum == name]) for name in WANTED}
+    piles = {name: rows[without_repeats(rows, windows.text)] for name, rows in piles.items()}
+    shares = even_shares([len(piles[name]) for name in QUANTILES], PER_QUANTILE)
+    wanted: dict[str, int] = {**WANTED, **dict(zip(QUANTILES, shares, strict=True))}
+    for stratum, rows in piles.items():
+        for row in generator.permutation(rows)[: wanted[stratum]]:
             chosen[int(row)] = (*chosen.get(int(row), ()), stratum)
     rows = np.array(list(chosen), np.int64)
     return {int(row): chosen[int(row)] for row in rows[without_repeats(rows, windows.text)]}

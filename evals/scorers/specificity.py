@@ -21,7 +21,7 @@ from evals.scorers._asking import (
     required,
 )
 from evals.trial_measures import Measure, Measured, mean_of, of_variants, table_of, unscored
-from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, firing_contexts, without_repeats
+from evals.trials import Answer, Asked, Judged, Subject, Trial, deal, even_shares, firing_contexts, without_repeats
 from labeling.prompts import firing_spans, prompt_version, quote_marked, strict_object
 from labeling.types import JSON, QUANTILES, IntArray, Label, LLMRequest, LLMResult, Windows
 
@@ -80,9 +80,10 @@ class Specificity:
         firing = firing_contexts(subject).contexts
         firing = firing.take(without_repeats(firing.row, windows.text))
         trials = []
-        for quantile in QUANTILES:
-            some = firing.take(firing.stratum == quantile)
-            chosen = generator.permutation(len(some))[:PER_QUANTILE]
+        piles = [firing.take(firing.stratum == quantile) for quantile in QUANTILES]
+        shares = even_shares([len(pile) for pile in piles], PER_QUANTILE)
+        for quantile, some, share in zip(QUANTILES, piles, shares, strict=True):
+            chosen = generator.permutation(len(some))[:share]
             for place in map(int, chosen):
                 row = int(some.row[place])
                 marks = tuple(firing_spans(windows, row, some.activations[place]))

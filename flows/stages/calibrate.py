@@ -16,6 +16,7 @@ from flows.session import Session
 from flows.stages.items import SampleFacts, build_items
 from flows.stages.judge import JudgeShard, grade_select
 from flows.stages.labels_to_judge import Judging, calibration_labels
+from flows.stages.score_rows import metrics_version
 from labeling.identity import identify
 
 FEATURES = 5000
@@ -36,6 +37,7 @@ def inputs_of_curve(judging: Judging, scorer: AnyScorer, labels: pl.DataFrame) -
         prompt_version=scorer.prompt_version,
         parameters=dict(scorer.parameters),
         labels=[list(row) for row in labels.select("feature", "explanation_id", "text").iter_rows()],
+        **metrics_version(scorer),
     )
 
 

@@ -21,6 +21,7 @@ from flows.stages.prepare_corpus import PreparedCorpus, find_corpus, prepare_cor
 from flows.stages.sample_shard import SampleShard, sample_shard
 from flows.stages.sampler_files import directions_file, load_state, state_file
 from labeling.context_tables import feature_tables
+from labeling.contexts import CHOICE_VERSION
 from labeling.errors import FeatlasError
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.identity import identify
@@ -151,6 +152,7 @@ def _sample_id(session: Session, info: FeatureSetInfo, corpus: PreparedCorpus) -
         reservoir=settings.reservoir,
         panel=settings.panel,
         seed=settings.seed,
+        choice=CHOICE_VERSION,
     )
 
 

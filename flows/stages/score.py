@@ -28,7 +28,7 @@ from flows.stages.label import repeats_of
 from flows.stages.labels_to_judge import LABELS, Judging, choose_labels
 from flows.stages.sample import Sample, silence_is_known
 from flows.stages.score_part import FEATURES_TOGETHER, ScorePart, judgments_of, score_part
-from flows.stages.score_rows import group_rows, remove_earlier_controls, score_rows
+from flows.stages.score_rows import group_rows, metrics_version, remove_earlier_controls, score_rows
 from flows.stages.score_statistics import forget_statistics, save_statistics
 from flows.stages.trial_part import TrialPart, trial_part
 from flows.usage import usage_of
@@ -197,6 +197,7 @@ def _write_labels(
         labels=[list(row) for row in labels.select(columns).iter_rows()],
         bootstrap=session.config.score.bootstrap,
         curve=curve,
+        **metrics_version(scorer),
     )
     path = session.workspace.root / "jobs" / f"{key}.parquet"
     temporary, content = path.with_suffix(".partial"), io.BytesIO()

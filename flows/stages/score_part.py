@@ -43,6 +43,7 @@ class ScorePart:
 CHANCE = {
     **dict.fromkeys(("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random"), 0.5),
     "balanced_accuracy": 0.5,
+    "average_precision_lift": 1.0,
     "weighted_correlation": 0.0,
     "spearman_firing": 0.0,
 }

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from evals.groups import GroupTable, score_groups
-from evals.scorers import AnyScorer, repeated_by_headline
+from evals.metrics import METRICS_VERSION
+from evals.scorers import AnyScorer, TrialScorer, repeated_by_headline
 from evals.trial_measures import Measured
 from flows.session import Session
 from flows.stages.labels_to_judge import Judging
@@ -82,9 +83,15 @@ def score_ids(judging: Judging, scorer: AnyScorer, labels: pl.DataFrame, *, cont
             epoch=judging.epoch,
             control=control,
             explainer=judging.explainer_name,
+            **metrics_version(scorer),
         )
         for feature, explanation in labels.select("feature", "explanation_id").iter_rows()
     ]
+
+
+def metrics_version(scorer: AnyScorer) -> dict[str, int]:
+    """What names the formulas of graded windows in identities; nothing for scorers that have metrics of their own."""
+    return {} if isinstance(scorer, TrialScorer) else {"metrics": METRICS_VERSION}
 
 
 def group_rows(

@@ -121,6 +121,19 @@ def test_average_precision_is_covered_and_no_false_positive_does_not_make_it_cer
     assert table.low[row, 0] < 0.5 < 0.85 < table.high[row, 0]
 
 
+def test_activation_recall_is_covered_when_strong_windows_are_found_more_often() -> None:
+    generator = np.random.default_rng(4)
+    shares = dict(zip(("q1", "q2", "q3", "q4", "q5"), (0.3, 0.5, 0.7, 0.8, 0.95), strict=True))
+    items = sampled(yes_no({**rates(0, 0.1, 0.05), **shares}), n_features=300, generator=generator)
+    table = score_features(items, generator=generator, draws=10, tau_shares=(0.01,))
+    row = table.row("activation_recall")
+    strength = np.arange(1, 6) + 0.25  # see the builder
+    oracle = (strength * list(shares.values())).sum() / strength.sum()
+    covered = (table.low[row] <= oracle) & (oracle <= table.high[row])
+    assert 0.93 <= covered.mean() <= 0.995
+    assert (table.low[row] < table.value[row]).all()
+
+
 def test_every_scored_value_lies_within_its_interval() -> None:
     generator = np.random.default_rng(1)
     grades = {s: generator.beta(2, 2, min(n, 2000)) for s, n in POPULATIONS.items()}

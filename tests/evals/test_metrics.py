@@ -38,21 +38,41 @@ def value(items: Items, metric: str, *, tau_share: float = 0.01) -> float:
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [
-        ("balanced_hard", (13.5 / 40 + 1 - 50 / 400) / 2),
+        ("balanced_hard", (13.5 / 40 + 1 - (0.2 + 0.1) / 2) / 2),
         ("balanced_random", (13.5 / 40 + 1 - 0.1) / 2),
-        ("headline", (13.5 / 40 + 1 - 50 / 400) / 2),
-        ("auroc_hard", 0.25 + 0.75 * 0.875),
+        ("headline", (13.5 / 40 + 1 - (0.2 + 0.1) / 2) / 2),
+        ("auroc_hard", 0.25 + 0.75 * (0.5 + 1) / 2),
         ("auroc_random", 1.0),
         ("recall_q1", 1.0),
         ("recall_q2", 0.0),
         ("recall", 0.25),
         ("balanced_accuracy", (0.25 + 1 - 0.0) / 2),
+        ("activation_recall", (5 * 1.0 + 5 * 0.5 * 1.5 + 30 * 0.2 * 2.0) / (5 * 1.0 + 5 * 1.5 + 30 * 2.0)),
         ("f1", 2 * 10 / (2 * 10 + 30)),
-        ("brier_skill", 1 - 4 * (0.5 * 20.45 / 40 + 0.25 * 11 / 400 + 0.25 * 0.0125)),
+        ("iou", 10 / 40),
+        ("brier_skill", 1 - 4 * (0.5 * 20.45 / 40 + 0.25 * (0.08 + 0.01) / 2 + 0.25 * 0.0125)),
     ],
 )
 def test_metric_has_its_hand_computed_value(metric: str, expected: float) -> None:
     assert value(feature(SMALL_ITEMS, SMALL), metric) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["balanced_hard", "headline", "auroc_hard", "brier_skill"])
+def test_how_many_windows_a_source_of_hard_negatives_has_does_not_matter(metric: str) -> None:
+    more = feature(SMALL_ITEMS, {**SMALL, "hard_text": 30_000})
+    assert value(more, metric) == value(feature(SMALL_ITEMS, SMALL), metric)
+    assert value(more, "weighted_correlation") != value(feature(SMALL_ITEMS, SMALL), "weighted_correlation")
+
+
+def test_a_feature_with_one_activation_everywhere_has_no_recall_by_quantile_but_a_recall() -> None:
+    items = [("q3", g, 1.0) for g in (1.0, 0.9, 0.1)] + [("hard_text", 0.1, 0.0), ("random", 0.1, 0.0)]
+    table = scored(feature(items, {"q3": 600, "hard_text": 100, "random": 900}), intervals=True)
+    assert table.value[table.row("recall"), 0] == pytest.approx(2 / 3)
+    for q in ("q1", "q3"):
+        assert np.isnan(table.value[table.row(f"recall_{q}"), 0])
+    assert (
+        table.reason[table.row("recall_q3"), 0] == "all firing windows are about equally strong: there are no quantiles"
+    )
 
 
 def test_ties_count_one_half_in_auroc() -> None:
@@ -134,14 +154,12 @@ def test_the_mean_over_samples_is_the_value_of_the_whole_population() -> None:
     }
     table = scored(sampled(grades, n_features=1500, generator=generator))
     firing = np.concatenate([grades[q] for q in ("q1", "q2", "q3", "q4", "q5")])
-    names = ("hard_token", "hard_neighbor", "hard_text")
-    hard = np.concatenate([grades[s] for s in names])
-    weight = np.concatenate([np.full(len(grades[s]), POPULATIONS[s] / len(grades[s])) for s in names])
-    higher = (firing[:, None] > hard).astype(float) + (firing[:, None] == hard) / 2
+    hard = [grades[s] for s in ("hard_token", "hard_neighbor", "hard_text")]
+    higher = [((firing[:, None] > one) + (firing[:, None] == one) / 2).mean() for one in hard]
     oracle = {
-        "balanced_hard": (firing.mean() + 1 - np.average(hard, weights=weight)) / 2,
+        "balanced_hard": (firing.mean() + 1 - np.mean([one.mean() for one in hard])) / 2,
         "balanced_random": (firing.mean() + 1 - grades["random"].mean()) / 2,
-        "auroc_hard": np.average(higher.mean(axis=0), weights=weight),
+        "auroc_hard": np.mean(higher),
         "recall": (firing >= 0.5).mean(),
     }
     for metric, expected in oracle.items():
@@ -223,7 +241,9 @@ def test_precision_and_average_precision_need_400_panel_windows() -> None:
     grades = yes_no(rates(0.9, 0.1, 0.05))
     few = scored(sampled(grades, n_features=1, generator=generator, panel=399), intervals=True)
     enough = scored(sampled(grades, n_features=1, generator=generator, panel=400), intervals=True)
-    for metric in ("precision", "average_precision"):
+    ratio = enough.value[enough.row("average_precision_lift"), 0] / enough.value[enough.row("average_precision"), 0]
+    assert ratio == pytest.approx(sum(POPULATIONS.values()) / 500)
+    for metric in ("precision", "average_precision", "average_precision_lift"):
         row = few.row(metric)
         assert few.reason[row, 0] == "not identifiable: 399 answered panel windows, at least 400 are needed"
         assert np.isnan(few.value[row, 0])

@@ -134,7 +134,7 @@ WITH own AS (  -- each judged window once, in the stratum it stands for; the str
     WHERE j.sample_id = {SAMPLE} AND j.scorer = 'pattern' AND j.control IS NOT DISTINCT FROM $CONTROL GROUP BY ALL
 ), sides AS (
     SELECT feature, sum(mean * size) FILTER (stratum[1] = 'q') / sum(size) FILTER (stratum[1] = 'q') AS fires,
-        sum(mean * size) FILTER (stratum LIKE 'hard%') / sum(size) FILTER (stratum LIKE 'hard%') AS hard,
+        avg(mean) FILTER (stratum LIKE 'hard%') AS hard,  -- sources count alike
         any_value(mean) FILTER (stratum = 'random') AS random
     FROM means GROUP BY feature
 )

@@ -22,10 +22,11 @@ from labeling.context_tables import (
     panel_table,
     prepare_pool,
 )
-from labeling.contexts import QUOTAS, STRATUM_CODE, share_out, stratify_silent
+from labeling.contexts import QUOTAS, STRATUM_CODE, stratify_silent
 from labeling.feature_table import FeatureTable, describe_features
 from labeling.hard_negatives import first_sets, window_sets
 from labeling.sampler import SamplerState, Sizes, merge
+from labeling.shares import share_out
 from labeling.types import SPLITS, IntArray, Windows
 from tests.labeling.sampler_builders import sorted_events, state_of
 

@@ -54,6 +54,14 @@ def test_balanced_values_and_aurocs_use_the_strata_of_the_population() -> None:
     assert found["auroc_random"] == pytest.approx(6.5 / 8)
 
 
+def test_sources_of_hard_windows_count_alike_however_many_windows_they_have() -> None:
+    more = population()
+    more.stratum[0, 4:6] = STRATA.index("hard_text")
+    found = oracle_values(more, 0, np.array([1.0, 1.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    assert found["balanced_hard"] == pytest.approx((1 + 1 - 0.3) / 2)
+    assert found["auroc_hard"] == 1.0
+
+
 def test_a_side_without_windows_has_no_value() -> None:
     assert math.isnan(auroc(np.zeros(0), np.ones(2)))
     only = population()

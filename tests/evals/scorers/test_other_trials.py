@@ -10,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import evals.scorers
 from evals.scorers import TrialScorer, intruder, panel, saebench, specificity
 from evals.trials import Asked, Subject, deal_labels
+from labeling import registry
 from labeling.llm.scripted import Script
-from labeling.types import Completion, Label, LLMRequest, Windows
+from labeling.types import QUANTILES, Completion, Label, LLMRequest, Windows
 from tests.contracts.small_subject import feature_subject, judge_subject, judged_from
 
 CATS = Label("cats")
@@ -211,3 +213,14 @@ def test_rare_features_have_a_reason_and_the_count() -> None:
     row = table.row("correlation_panel")
     assert np.isnan(table.value[row, 0])
     assert "7" in table.reason[row, 0]
+
+
+@pytest.mark.parametrize("name", ["simulation", "discrimination", "intruder", "specificity", "fuzzing"])
+def test_a_feature_that_fires_with_one_strength_gets_as_many_trials_as_any(name: str) -> None:
+    scorer: TrialScorer = registry.create(evals.scorers, name, kind="scorer", model="scripted/x")
+    subject, windows = feature_subject(CATS)
+    firing = np.isin(subject.contexts.stratum, QUANTILES)
+    tied = replace(subject.contexts, stratum=np.where(firing, "q3", subject.contexts.stratum))
+    usual, those = scorer.trials(subject, windows), scorer.trials(replace(subject, contexts=tied), windows)
+    assert len(those) >= len(usual) > 4
+    assert sum(len(trial.rows) for trial in those) >= sum(len(trial.rows) for trial in usual)
