@@ -131,7 +131,7 @@ _LABELS_OF_A_GROUP = """
             PARTITION BY s.explanation_id ORDER BY r.started_at DESC NULLS LAST, s.score_id
         ) = 1
     )
-    SELECT f.feature, f.status, w.text AS label, $4 AS explainer, $5::VARCHAR AS explainer_model,
+    SELECT f.feature, f.status, w.text AS label, w.explainer, w.explainer_model,
            CASE WHEN s.value IS NOT NULL THEN s.scorer END AS scorer,
            CASE WHEN s.value IS NOT NULL THEN s.judge_model END AS judge_model,
            CASE WHEN s.value IS NOT NULL THEN s.metric END AS metric,

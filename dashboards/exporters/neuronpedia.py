@@ -186,7 +186,7 @@ class Batches:
         if self._lines % LINES == 0:
             self.__exit__(None, None, None)
             file = self._folder / f"batch-{self._lines // LINES}.jsonl.gz"
-            self._stream = gzip.GzipFile(file, "wb", mtime=0)
+            self._stream = gzip.GzipFile(file, "wb", compresslevel=6, mtime=0)
         assert self._stream is not None
         self._stream.write(f"{json.dumps(line)}\n".encode("ascii"))
         self._lines += 1
