@@ -32,7 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Compare two explainers, models, prompts, dictionaries or runs on the same windows.",
     ),
     "serve": ("flows.commands.serve", "Show it all in the browser: scoreboard, features, map, runs, SQL."),
-    "export": ("flows.commands.inspect", "Copy everything into one DuckDB file to give away."),
+    "export": (
+        "flows.commands.export",
+        "Write labels, scores or all tables for other programs: Neuronpedia, delphi, Parquet, XLSX, ...",
+    ),
     "ledger": ("flows.commands.ledger", "Show what was asked of language models: counts, cost, failures, prompts."),
     "batches": ("flows.commands.batches", "List, collect or cancel what was asked of language models in batches."),
     "doctor": ("flows.commands.inspect", "Check that everything in the workspace fits together."),

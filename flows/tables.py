@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-from labeling.exports import neutralize_cells, without_controls
+from labeling.safe_cells import neutralize_cells, without_controls
 
 Format = Literal["table", "csv", "json", "parquet"]
 

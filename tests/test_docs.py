@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import dashboards.exporters
 import evals.scorers
 import flows.benches
 import labeling.corpora
@@ -46,6 +47,7 @@ VARIANTS: tuple[ModuleType, ...] = (
     labeling.sources,
     labeling.dictionaries,
     labeling.importers,
+    dashboards.exporters,
     flows.benches,
 )
 COMING = {ROOT / "docs" / "images" / "report.png"}

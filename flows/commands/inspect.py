@@ -1,4 +1,4 @@
-"""Commands that read: `report`, `query`, `export`, `doctor`."""
+"""Commands that read: `report`, `query`, `doctor`."""
 
 from __future__ import annotations
 
@@ -81,18 +81,6 @@ def query(sql: str, workspace: Path, form: Format | None, target: Path | None, t
         raise click.UsageError("Parquet is binary; name a file with --to FILE, or send stdout to one.")
     else:
         click.echo(rendered, nl=False)
-
-
-@click.command()
-@workspace_option
-@click.option("--single-file", "target", type=click.Path(path_type=Path), required=True, help="DuckDB file to write.")
-def export(workspace: Path, target: Path) -> None:
-    """Copy everything, evidence included, into one DuckDB file to give away."""
-    from labeling.snapshot import export_single_file
-    from labeling.workspace import Workspace
-
-    export_single_file(Workspace(workspace), target)
-    click.echo(str(target))
 
 
 @click.command()

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from labeling.errors import FeatlasError, UsageError
-from labeling.exports import neutralize_cells
+from labeling.safe_cells import neutralize_cells
 from labeling.snapshot import export_single_file, open_snapshot, query, select
 from labeling.store import Store
 from labeling.workspace import Workspace
