@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from labeling.workspace import Workspace
 from tests.dashboards.build import Made, make, publish
 from tests.dashboards.serving import Served, serving
 
-TRIALS = (
+TRIALS: tuple[dict[str, Any], ...] = (
     {"truth": 1.0, "grade": 0.875, "variant": "true marks"},
     {"truth": 1.0, "grade": 0.125, "variant": "true marks"},
     {"truth": 0.0, "grade": 0.75, "variant": "moved marks"},
