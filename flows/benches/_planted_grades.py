@@ -76,9 +76,16 @@ def sampled_windows(planted: Planted, feature_set: str) -> SampledWindows:
     return SampledWindows(read_contexts(frame, planted.windows), empty, row)
 
 
-def ask(planted: Planted, sampled: SampledWindows, labels: Labels, judges: Mapping[str, Script]) -> dict[str, Asked]:
+def ask(
+    planted: Planted,
+    sampled: SampledWindows,
+    labels: Labels,
+    judges: Mapping[str, Script],
+    *,
+    windows_per_request: int = WINDOWS_PER_REQUEST,
+) -> dict[str, Asked]:
     """Ask every judge about every label, on the windows and in the prompts of a run."""
-    scorer = Detection(MODEL, WINDOWS_PER_REQUEST)
+    scorer = Detection(MODEL, windows_per_request)
     n_labels = max(map(len, labels), default=0)
     shape = (len(labels), n_labels, sampled.row.shape[1])
     grades = {name: np.full(shape, np.nan, np.float32) for name in judges}

@@ -59,7 +59,9 @@ class ScorersBench:
             *(row for judge in RANK for row in _rank_rows(sets, judge)),
             *_coverage_rows(sets),
             *_control_rows(planted, sets, judges, self.seed),
-            *_robustness_rows(planted, judges),
+            *_guess_rows(planted, sets, self.seed),
+            *_habit_rows(planted, judges),
+            *_robustness_rows(planted, sets, judges, self.seed),
             *_cost_rows(planted, sets, judges, self.seed),
         ]
         rows.append(plain("CPU of the whole bench", time.process_time() - started, "s"))
@@ -204,7 +206,44 @@ def _control_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str,
     return rows
 
 
-def _robustness_rows(planted: Planted, judges: dict[str, Judge]) -> list[Row]:
+def _guess_rows(planted: Planted, sets: Sequence[JudgedSet], seed: int) -> list[Row]:
+    """A judge that sees no label, on the scorers that ask in trials."""
+    from flows.benches._planted_blind import guesses
+
+    rows = []
+    for found in guesses(planted, next(s for s in sets if s.name == "graded"), seed=seed):
+        name = f"no-label judge, {found.scorer}"
+        rows += [
+            plain(f"{name}: mean {found.metric}", found.mean, f"of {found.n_features} features"),
+            plain(f"{name}: chance", found.chance, ""),
+            at_most(f"{name}: distance of chance to the interval", found.outside, 0, ""),
+        ]
+    return rows
+
+
+def _robustness_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str, Judge], seed: int) -> list[Row]:
+    """Mean absolute change of the headline of true labels when what should not matter is another."""
+    from flows.benches import _planted_robust as robust
+
+    graded, said = next(s for s in sets if s.name == "graded"), "mean change of the headline of true labels"
+    rows = [plain(f"{judge}: {said} with another wording", robust.wording_change(sets, judge), "") for judge in RANK]
+    rows += [
+        plain(
+            f"{judge}: {said} with windows drawn again",
+            robust.window_change(planted, sets, judges[judge], seed=seed),
+            "",
+        )
+        for judge in RANK
+    ]
+    for other in (RELATED, WEAK):
+        rows.append(plain(f"{STRONG}: {said} with the judge {other}", robust.judge_change(sets, STRONG, other), ""))
+    for judge in (STRONG, "position-biased", "base-rate-copying"):
+        for size, change in robust.batch_changes(planted, graded, judges[judge]).items():
+            rows.append(plain(f"{judge}: {said} with {size} windows a request instead of 20", change, ""))
+    return rows
+
+
+def _habit_rows(planted: Planted, judges: dict[str, Judge]) -> list[Row]:
     """Judges that look at the order, or say yes to half of what they see, on the graded features."""
     from evals.planted import ranking
     from flows.benches._planted_judged import OURS, judge_set

@@ -12,9 +12,11 @@ import pytest
 from evals.planted.judges import make_judges
 from evals.planted.protocols import DELPHI
 from flows.benches import BenchOptions, Row
+from flows.benches._planted_blind import METRICS, guesses
 from flows.benches._planted_costs import Cost, cheapest
 from flows.benches._planted_grades import SKIP, ask, sampled_windows, score
 from flows.benches._planted_judged import METHODS, OURS, JudgedSet, judge_set, label_table, peer_scores
+from flows.benches._planted_robust import batch_changes, judge_change, window_change, wording_change
 from flows.benches._planted_workspace import SIZES, Planted, plant
 from flows.benches.scorers import ScorersBench, create
 from labeling.errors import UsageError
@@ -135,7 +137,7 @@ def test_labels_that_do_not_exist_are_not_asked_about(planted: Planted) -> None:
 
 @pytest.mark.slow
 def test_a_protocol_judges_the_labels_of_a_feature_on_the_same_windows(planted: Planted, judged: JudgedSet) -> None:
-    judge = make_judges(planted.knowledge)["exact"]
+    exact, related = (make_judges(planted.knowledge)[name] for name in ("exact", "related-aware"))
     found = [peer_scores(planted, "graded", judged.labels, judge, DELPHI, windows=100, seed=seed) for seed in (0, 0, 1)]
     assert np.nanmin(found[0][:, :3]) == 1.0
     assert np.array_equal(found[0], found[1], equal_nan=True)
@@ -172,3 +174,21 @@ def _value(rows: dict[str, Row], name: str) -> float:
     value = rows[name].value
     assert value is not None
     return value
+
+
+@pytest.mark.slow
+def test_a_guesser_without_a_label_gets_chance_on_every_scorer_in_trials_about_labels(
+    planted: Planted, judged: JudgedSet
+) -> None:
+    found = {guessed.scorer: guessed for guessed in guesses(planted, judged, seed=0)}
+    assert set(found) == set(METRICS)
+    assert [name for name, of in found.items() if of.n_features < 4 or not of.outside <= 0] == []
+
+
+@pytest.mark.slow
+def test_a_judge_without_habits_changes_with_the_windows_alone(planted: Planted, judged: JudgedSet) -> None:
+    exact, related = (make_judges(planted.knowledge)[name] for name in ("exact", "related-aware"))
+    assert wording_change([judged], "exact") < 0.01
+    assert judge_change([judged], "exact", "exact") == 0.0
+    assert set(batch_changes(planted, judged, exact).values()) == {0.0}
+    assert 0.0 < window_change(planted, [judged], related, seed=0) < 0.1
