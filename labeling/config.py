@@ -244,6 +244,19 @@ def restore_config(
     return _resolve(known, origin=origin, environment=environment, overrides=overrides)
 
 
+def config_text(stored: str) -> str:
+    """The JSON that a run stored as a config file, TOML, that `load_config` reads back. Keys without a value are left out."""
+    table = json.loads(stored)
+    sections = [("[[features]]", section) for section in table.get("features", [])]
+    sections += [(f"[{name}]", section) for name, section in table.items() if name != "features"]
+    return "\n".join(_stored_section(head, section) for head, section in sections)
+
+
+def _stored_section(head: str, section: Mapping[str, JSON]) -> str:
+    lines = [f"{key} = {toml_value(value)}" for key, value in section.items() if value is not None]
+    return "\n".join([head, *lines]) + "\n"
+
+
 def default_config_text() -> str:
     """The commented file that `featlas init` writes: every key with its meaning and its default."""
     head = "# Featlas: what to label, and how. Lines that start with # show what may be added.\n"
