@@ -150,7 +150,7 @@ def draw(spec: Spec, *, label: str) -> Markup:
 
 
 def _for_a_page(svg: str, label: str) -> str:
-    svg = re.sub(r"(\d+\.\d)\d+", r"\1", svg)
+    svg = re.sub(r"<[a-z][^<>]*>", _shortened, svg)
     svg = re.sub(r' (?:role|aria-hidden|aria-roledescription|pointer-events)="[^"]*"', "", svg)
     # what a mark says of itself becomes a tooltip; on groups and axes it only repeats what is drawn
     svg = re.sub(r'<path aria-label="([^"]*)"([^>]*)/>', r"<path\2><title>\1</title></path>", svg)
@@ -158,6 +158,13 @@ def _for_a_page(svg: str, label: str) -> str:
     width, height = re.findall(r'(?:width|height)="([\d.]+)"', svg)[:2]
     opening = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {height}"'
     return re.sub(r"^<svg [^>]*>", f'{opening} width="{width}" height="{height}">', svg)
+
+
+def _shortened(tag: re.Match[str]) -> str:
+    """A tag with one decimal in its places; what is said or written keeps its own."""
+    return re.sub(
+        r' (?!aria-label=)[\w-]+="[^"]*"', lambda each: re.sub(r"(\d+\.\d)\d+", r"\1", each.group()), tag.group()
+    )
 
 
 def _series(rows: Sequence[Row]) -> Spec:

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
+import dashboards.formats
+import dashboards.reports
 import evals.scorers
 import flows.benches
 import labeling.corpora
@@ -46,6 +48,8 @@ VARIANTS: tuple[ModuleType, ...] = (
     labeling.dictionaries,
     labeling.importers,
     flows.benches,
+    dashboards.reports,
+    dashboards.formats,
 )
 COMING = {ROOT / "docs" / "images" / "report.png"}
 """Drawn from the demo's report; not in every checkout."""

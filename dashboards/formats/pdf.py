@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import singledispatch
+from importlib import import_module
 from typing import Any
 
 from dashboards import text
@@ -36,6 +37,7 @@ MOST_MEASURED = 5
 """Columns with intervals that fit on the width of a page."""
 LONGEST_RUN = 24
 """Characters without a place to break; longer ones get one, because nothing may leave the page."""
+TEMPLATE = TEMPLATES / "report.typ"
 FONT = "Libertinus Serif"
 """Of figures: comes with Typst."""
 
@@ -43,28 +45,22 @@ FONT = "Libertinus Serif"
 @dataclass(frozen=True)
 class Pdf:
     ending: str = ".pdf"
+    package: str = "typst"
 
     def render(self, document: Document) -> Mapping[str, bytes]:
         try:
-            import typst
+            typst = import_module(self.package)
         except ImportError as error:
             raise FeatlasError(
-                "PDF needs the package typst: pip install 'featlas[pdf]' (or pip install typst). HTML and Markdown need "
-                "nothing more."
+                f"PDF needs the package {self.package}: pip install 'featlas[pdf]' (or pip install {self.package}). HTML "
+                "and Markdown need nothing more."
             ) from error
-        data = {"title": breakable(document.title), "colors": light(), "blocks": [shape(b) for b in _blocks(document)]}
-        data["odd"] = sorted(
-            {c for each in _strings(data["blocks"]) for c in each if not c.isascii() and c != "\u200b"}
-        )
         try:
-            pdf = typst.compile(
-                (TEMPLATES / "report.typ").read_bytes(), format="pdf", sys_inputs={"data": json.dumps(data)}
-            )
+            pdf: bytes = typst.compile(TEMPLATE.read_bytes(), format="pdf", sys_inputs={"data": data_of(document)})
         except typst.TypstError as error:
             raise FeatlasError(
                 f"Typst could not set the PDF: {error}. The same report as HTML needs no Typst."
             ) from error
-        assert isinstance(pdf, bytes)
         return {document.name + self.ending: pdf}
 
 
@@ -73,16 +69,23 @@ def create() -> Pdf:
     return Pdf()
 
 
+def data_of(document: Document) -> str:
+    """What the template is given, as JSON; `odd` are the characters that a font may lack."""
+    blocks = [shape(block) for block in _blocks(document)]
+    odd = sorted({c for each in _strings(blocks) for c in each if not c.isascii() and c != "\u200b"})
+    return json.dumps({"title": breakable(document.title), "colors": light(), "blocks": blocks, "odd": odd})
+
+
 def _blocks(document: Document) -> Iterator[Block]:
     """What is printed: no links within the document, and wide tables in parts."""
     for block in unfolded(document.blocks):
         if isinstance(block, Table):
-            yield from _parts(block)
+            yield from paged(block)
         elif not isinstance(block, Contents):
             yield block
 
 
-def _parts(table: Table) -> Iterator[Table]:
+def paged(table: Table) -> Iterator[Table]:
     """A table as tables that fit on a page, each with the first column."""
     measured = [n for n in range(len(table.columns)) if any(isinstance(row.cells[n], Measured) for row in table.rows)]
     if len(measured) <= MOST_MEASURED:

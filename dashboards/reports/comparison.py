@@ -172,7 +172,7 @@ def _differences(both: Compared) -> Iterator[Block]:
     reach = 1.1 * max(max(abs(row["low"]), abs(row["high"]), 1e-6) for row in both.rows)
     numbers = ("Features", "Mean A", "Mean B", "A − B", "p", "p, corrected", "A wins", "Features needed")
     columns = Column("Judge"), Column("Metric"), *(Column(title, True) for title in numbers)
-    yield Table(columns, tuple(_row(row, reach) for row in both.rows), "grid")
+    yield Table(columns, tuple(_row(row, reach) for row in both.rows))
     yield meta(f"The strips run from {text.number(-reach)} to {text.number(reach)}; the tick is no difference. Features needed: to "
                f"resolve a difference of {both.difference:g}{'' if both.rows[0]['paired'] else ', on each side'}.")  # fmt: skip
     alone = max(row["only_a"] for row in both.rows), max(row["only_b"] for row in both.rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from dashboards.charts import cluster_color, recall_by_strength, score_histogram
+from dashboards.charts import cluster_color, differences, recall_by_strength, score_histogram
 from dashboards.map_charts import feature_map
 from tests.dashboards.build import NASTY
 
@@ -55,3 +55,10 @@ def test_a_chart_follows_the_page_and_loads_nothing() -> None:
     assert "http" not in svg
     assert "style=" not in svg
     assert 'role="img"' in svg
+
+
+def test_numbers_that_are_written_keep_their_decimals() -> None:
+    bins = [{"left": (n - 2) / 50, "right": (n - 1) / 50, "features": n} for n in range(4)]
+    assert ">+0.02</text>" in differences(bins, title="A − B")
+    svg, _ = feature_map([{"x": 0.12345, "y": 0, "text": "version 1.2345", "rank": 0}], [])
+    assert "<title>version 1.2345</title>" in svg
