@@ -25,6 +25,11 @@ Piece: TypeAlias = str | Code
 Pieces: TypeAlias = tuple[Piece, ...]
 
 
+def scale_start(chance: float | None, *values: float | None) -> float:
+    """Where the scale of a metric starts: at −1 where chance is 0 or a value is below it, else at 0."""
+    return -1.0 if chance == 0 or any(value is not None and value < 0 for value in values) else 0.0
+
+
 @dataclass(frozen=True)
 class Measured:
     """A number with its 95 % interval, to be drawn on a scale that runs from `start` to `end`."""

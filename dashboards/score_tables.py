@@ -104,9 +104,10 @@ def maker_of(row: Row) -> Maker:
 def rank(cell: Row | None) -> float:
     """What rows are sorted by, the highest first: the lower end of the interval, because a high mean over few features may
     be luck. A cell without a mean comes last."""
-    if cell is None or cell["mean"] is None:
+    if cell is None or cell.get("mean") is None:
         return float("-inf")
-    return float(cell["mean"] if cell["low"] is None else cell["low"])
+    low = cell.get("low")
+    return float(cell["mean"] if low is None else low)
 
 
 def _order(table: ScoreTable) -> tuple[bool, float, float, str]:

@@ -20,6 +20,7 @@ from dashboards.document import (
     Tiles,
     meta,
     say,
+    scale_start,
 )
 from dashboards.reports._origin import Origin, terms
 from dashboards.score_tables import Line, ScoreTable, score_tables
@@ -60,7 +61,7 @@ def score_blocks(reader: queries.Reader, origin: Origin) -> list[Block]:
             f"A feature fires in a window when its activation there is above {round(100 * queries.TAU)} % of its largest. The "
             "judge sees a label and a window and says how likely the feature fires. Each line below the first is a "
             "control: a label or a feature that should not do well. The tick in each strip is chance, the bar a 95 % "
-            "interval, the strip runs from 0 to 1."
+            "interval; the strip runs from 0 to 1, or from −1 where a metric can be negative."
         )
     ]
     for table in origin.tables:
@@ -123,7 +124,8 @@ def _cells(line: Line, metrics: Sequence[tuple[str, Term]]) -> Iterator[Cell]:
 def _measured(found: Found | None, chance: float | None) -> Measured | None:
     if found is None or found["mean"] is None:
         return None
-    return Measured(found["mean"], found["low"], found["high"], chance)
+    start = scale_start(chance, found["mean"], found["low"])
+    return Measured(found["mean"], found["low"], found["high"], chance, start)
 
 
 def _one_table(table: ScoreTable) -> list[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dashboards import feature_queries, queries, text
 from dashboards.document import (
@@ -22,6 +22,7 @@ from dashboards.document import (
     Table,
     meta,
     say,
+    scale_start,
 )
 from dashboards.feature_cards import facts_of, judged_bands, score_of
 from dashboards.reports import Report
@@ -145,10 +146,12 @@ def _labels(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Blo
     others = [s for s in scores if s["control"] is not None and s["metric"] == "headline"]
     if others:
         yield Heading("Labels that stood in for its own, as controls", 3)
-        yield _scores(others)
+        yield meta(metric("headline").title)
+        yield _scores(others, of="Label")
     shown = sorted({s["metric"] for s in scores}, key=metric_order)
     stood_in = sorted({s["control"] for s in others})
     if scores:
+        yield meta("Strips run from 0 to 1, or from −1 where a metric can be negative; the tick is chance.")
         yield terms([(name, metric(name)) for name in shown], [(name, control(name)) for name in stood_in])
 
 
@@ -163,28 +166,22 @@ def _written_by(explanation: Found) -> str:
     return " · ".join([*said, cost])
 
 
-def _scores(rows: Sequence[Found]) -> Table:
-    columns = (
-        Column("Scorer"),
-        Column("Metric"),
-        Column("Label"),
-        Column("Score", True),
-        Column("Judgments", True),
-        Column("Lost", True),
-    )
+def _scores(rows: Sequence[Found], *, of: Literal["Metric", "Label"] = "Metric") -> Table:
+    """Scores of one label by metric, or of several labels by one metric."""
+    columns = Column("Scorer"), Column(of), Column("Score", True), Column("Judgments", True), Column("Lost", True)
     ordered = sorted(rows, key=lambda row: (row["scorer"], metric_order(row["metric"]), row["control"] or ""))
-    return Table(columns, tuple(Row(_score_cells(row)) for row in ordered))
+    return Table(columns, tuple(Row(_score_cells(row, of)) for row in ordered))
 
 
-def _score_cells(row: Found) -> tuple[Cell, ...]:
+def _score_cells(row: Found, of: Literal["Metric", "Label"]) -> tuple[Cell, ...]:
     judge = f"{row['scorer']} ({row['judge_model']})" if row["judge_model"] else row["scorer"]
     term = metric(row["metric"])
     chance = row["chance"] if row["chance"] is not None else term.chance
     value: Cell = f"unscored: {row['reason'] or 'no reason given'}"
     if row["value"] is not None:
-        value = Measured(row["value"], row["low"], row["high"], chance, start=min(0.0, row["value"], row["low"] or 0.0))
-    who = control(row["control"]).title
-    return judge, term.title, who, value, text.count(row["n_items"]), text.count(row["n_lost"])
+        value = Measured(row["value"], row["low"], row["high"], chance, scale_start(chance, row["value"], row["low"]))
+    what = term.title if of == "Metric" else control(row["control"]).title
+    return judge, what, value, text.count(row["n_items"]), text.count(row["n_lost"])
 
 
 def _tokens(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Block]:

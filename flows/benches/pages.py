@@ -53,7 +53,9 @@ class PagesBench:
             if self.workspace is None:
                 place = Path(folder) / "reported"
                 write_big_store(place, self.reported)
-            report = _report_rows(place, Path(folder) / "report", self.reported if self.workspace is None else self.size)
+            report = _report_rows(
+                place, Path(folder) / "report", self.reported if self.workspace is None else self.size
+            )
         rows = [at_most("start until the first page", seconds_to_start, 3.0, "s")]
         for name, taken in times.items():
             kind = name.split(",")[0].split()[0]

@@ -54,11 +54,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[queries.Reader]
 @pytest.fixture(scope="module")
 def files(reader: queries.Reader) -> Files:
     """What every kind gives in every format."""
-    return {
-        (kind, form): render(reader, Wanted(kind, form, settings(kind), command=f"featlas report {kind}"))
-        for kind in KINDS
-        for form in FORMATS
+    documents = {
+        kind: reports.create(kind, **settings(kind)).write(reader, command=f"featlas report {kind}") for kind in KINDS
     }
+    return {(kind, form): formats.create(form).render(documents[kind]) for kind in KINDS for form in FORMATS}
 
 
 def texts(files: Files, kind: str) -> dict[str, str]:

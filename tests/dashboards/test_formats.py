@@ -8,7 +8,20 @@ import pytest
 import typst
 
 from dashboards import formats
-from dashboards.document import Card, Code, Column, Document, Heading, Measured, Row, Table, Window, WindowBand, say
+from dashboards.document import (
+    Card,
+    Code,
+    Column,
+    Document,
+    Heading,
+    Measured,
+    Row,
+    Table,
+    Window,
+    WindowBand,
+    say,
+    scale_start,
+)
 from dashboards.formats.markdown import draw, escape
 from dashboards.formats.pdf import TEMPLATE, Pdf, breakable, data_of, paged
 from dashboards.heatmap import Piece, Word
@@ -51,6 +64,16 @@ def test_a_markdown_table_aligns_numbers_and_gives_intervals() -> None:
 
 def test_markdown_marks_what_fires() -> None:
     assert r"- silent <b>\<b\>\*fires\*</b> _(judge says 50 %)_" in draw(CARD)
+
+
+def test_a_metric_that_can_be_negative_has_room_below_zero() -> None:
+    assert (scale_start(0.0, 0.2), scale_start(None, 0.2, -0.1), scale_start(0.5, 0.2, None)) == (-1.0, -1.0, 0.0)
+    assert Measured(-0.5, -0.9, 0.5, 0.0, start=-1.0).places == {
+        "mean": 0.25,
+        "low": pytest.approx(0.05),
+        "high": 0.75,
+        "chance": 0.5,
+    }
 
 
 def test_every_known_format_is_listed_for_an_unknown_one() -> None:
