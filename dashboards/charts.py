@@ -83,37 +83,20 @@ def recall_by_strength(rows: Sequence[Row]) -> Markup:
     return draw(spec, label="Share of firing windows that the judge finds, by their strength")
 
 
-def feature_map(points: Sequence[Row], names: Sequence[Row]) -> Markup:
-    """The map. `points` have `x`, `y`, `text` (shown on hover) and `rank` (of the cluster by size, or None).
-
-    `names` are written over it: `x`, `y`, `text`.
-    """
-    values = [
-        {"x": round(p["x"], 3), "y": round(p["y"], 3), "text": visible(p["text"]), "color": cluster_color(p["rank"])}
-        for p in points
-    ]
-    axis = {"labels": False, "ticks": False, "domain": False, "grid": False}
-    scale = {"zero": False, "nice": False, "padding": 8}
-
-    def place(field: str, title: str) -> Spec:
-        return {"field": field, "type": "quantitative", "title": title, "axis": axis, "scale": scale}
-
-    where = {"x": place("x", "map x (no unit: near means similar directions)"), "y": place("y", "map y (no unit)")}
-    color = {"field": "color", "type": "nominal", "scale": None}
-    written = {"values": [{"x": n["x"], "y": n["y"], "text": visible(n["text"])} for n in names]}
-    name = {"type": "text", "fontSize": 12.5, "fontWeight": 600, "aria": False}
-    text = {**where, "text": {"field": "text", "type": "nominal"}}
-    halo = {**name, "stroke": "var(--paper)", "strokeWidth": 4, "strokeJoin": "round", "opacity": 0.85}
-    layers: list[Spec] = [
-        {
-            "data": {"values": values},
-            "mark": {"type": "circle", "size": 22, "opacity": 0.85},
-            "encoding": {**where, "color": color, "description": {"field": "text", "type": "nominal"}},
+def differences(rows: Sequence[Row], *, title: str) -> Markup:
+    """How much two sides differ from feature to feature. `rows` have `left`, `right` and `features` of each bin."""
+    x = {"field": "left", "type": "quantitative", "title": title, "bin": {"binned": True}, "axis": {"format": "+.2f"}}
+    bars: Spec = {
+        "data": {"values": list(rows)},
+        "mark": {"type": "bar", "color": "var(--accent)", "opacity": 0.75},
+        "encoding": {
+            "x": x,
+            "x2": {"field": "right"},
+            "y": {"field": "features", "type": "quantitative", "title": "features"},
         },
-        {"data": written, "mark": halo, "encoding": text},
-        {"data": written, "mark": {**name, "color": "var(--ink)"}, "encoding": text},
-    ]
-    return draw({"layer": layers, "width": 900, "height": 560}, label="Map of the features, colored by cluster")
+    }
+    spec = {"layer": [bars, _chance_line("x", 0.0)], "width": 400, "height": 150}
+    return draw(spec, label=f"Histogram of the differences: {title}")
 
 
 def plot(frame: pl.DataFrame) -> Markup | None:
@@ -167,7 +150,7 @@ def draw(spec: Spec, *, label: str) -> Markup:
 
 
 def _for_a_page(svg: str, label: str) -> str:
-    svg = re.sub(r"(\d+\.\d)\d+", r"\1", svg)
+    svg = re.sub(r"<[a-z][^<>]*>", _shortened, svg)
     svg = re.sub(r' (?:role|aria-hidden|aria-roledescription|pointer-events)="[^"]*"', "", svg)
     # what a mark says of itself becomes a tooltip; on groups and axes it only repeats what is drawn
     svg = re.sub(r'<path aria-label="([^"]*)"([^>]*)/>', r"<path\2><title>\1</title></path>", svg)
@@ -175,6 +158,13 @@ def _for_a_page(svg: str, label: str) -> str:
     width, height = re.findall(r'(?:width|height)="([\d.]+)"', svg)[:2]
     opening = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {height}"'
     return re.sub(r"^<svg [^>]*>", f'{opening} width="{width}" height="{height}">', svg)
+
+
+def _shortened(tag: re.Match[str]) -> str:
+    """A tag with one decimal in its places; what is said or written keeps its own."""
+    return re.sub(
+        r' (?!aria-label=)[\w-]+="[^"]*"', lambda each: re.sub(r"(\d+\.\d)\d+", r"\1", each.group()), tag.group()
+    )
 
 
 def _series(rows: Sequence[Row]) -> Spec:
@@ -190,9 +180,9 @@ def _series(rows: Sequence[Row]) -> Spec:
     }
 
 
-def _chance_line(axis: str) -> Spec:
+def _chance_line(axis: str, place: float = 0.5) -> Spec:
     mark = {"type": "rule", "color": "var(--ink-3)", "strokeDash": [2, 3]}
-    return {"data": {"values": [{}]}, "mark": mark, "encoding": {axis: {"datum": 0.5}}}
+    return {"data": {"values": [{}]}, "mark": mark, "encoding": {axis: {"datum": place}}}
 
 
 _CONFIG: Spec = {

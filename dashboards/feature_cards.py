@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from dashboards import queries
-from dashboards.heatmap import Word, words
-from dashboards.wording import STRATA, Term
+from dashboards import queries, text
+from dashboards.document import Card, Measured, Window, WindowBand
+from dashboards.heatmap import words
+from dashboards.wording import STRATA
+
+Row = Mapping[str, Any]
 
 SHOWN = {"top": 3, "q3": 2, "hard_token": 1, "hard_neighbor": 1, "hard_text": 1}
 """Windows a card shows of each stratum."""
-
-
-@dataclass(frozen=True)
-class ShownWindow:
-    words: tuple[Word, ...]
-    max_activation: float
-    probability: float | None
-    """How sure the judge is that the feature fires here, 0-1; None where it gave no answer."""
-    document: str | None
-
-
-@dataclass(frozen=True)
-class Band:
-    """Windows that were chosen for the same reason."""
-
-    stratum: str
-    term: Term
-    windows: tuple[ShownWindow, ...]
-
-
-@dataclass(frozen=True)
-class Card:
-    feature: int
-    row: dict[str, Any]
-    """The feature's row of the table `labels`."""
-    bands: tuple[Band, ...]
 
 
 @dataclass(frozen=True)
@@ -84,25 +61,64 @@ def card_lists(reader: queries.Reader, sample_id: str, *, most: int) -> tuple[Ca
     return tuple(listed for listed in lists if listed.cards)
 
 
-def _cards(rows: Iterable[dict[str, Any]], found: dict[int, pl.DataFrame]) -> tuple[Card, ...]:
-    return tuple(Card(row["feature"], row, _bands(found.get(row["feature"]), row["max_activation"])) for row in rows)
+def judged_bands(reader: queries.Reader, sample_id: str, row: Row, shown: Mapping[str, int]) -> tuple[WindowBand, ...]:
+    """Windows of one feature, at most `shown[stratum]` of each, with what the headline judge said of them."""
+    found = queries.contexts(reader, sample_id, [row["feature"]], dict(shown))
+    return _bands(found, row["max_activation"])
 
 
-def _bands(frame: pl.DataFrame | None, largest: float) -> tuple[Band, ...]:
-    if frame is None:
-        return ()
+def score_of(row: Row) -> Measured | None:
+    """The headline score of a row of `labels`."""
+    if row["score"] is None:
+        return None
+    return Measured(row["score"], row["score_low"], row["score_high"], chance=0.5)
+
+
+def facts_of(row: Row) -> str:
+    """What is known of a feature, in one line."""
+    said = [
+        f"feature {row['feature']}",
+        f"fires on {text.percent(row['firing_rate'])} of tokens",
+        f"largest activation {text.number(row['max_activation'], 2)}",
+    ]
+    if row.get("against_hard") is not None:
+        against = text.number(row["against_random"], 2), text.number(row["against_hard"], 2)
+        said.append(f"{against[0]} against random text, {against[1]} against look-alikes")
+    if row["cluster_name"]:
+        said.append(f"cluster: {text.shorten(row['cluster_name'], 80, told=False)}")
+    return " · ".join(said)
+
+
+def _cards(rows: Iterable[Row], found: Mapping[int, pl.DataFrame]) -> tuple[Card, ...]:
+    return tuple(_card(row, found.get(row["feature"])) for row in rows)
+
+
+def _card(row: Row, frame: pl.DataFrame | None) -> Card:
+    near = ", ".join(
+        f"“{text.shorten(label, 70, told=False)}”" for label in (row["neighbor_labels"] or [])[:3] if label
+    )
+    return Card(
+        title=text.shorten(row["label"]),
+        score=score_of(row),
+        meta=(facts_of(row),),
+        bands=() if frame is None else _bands(frame, row["max_activation"]),
+        note=f"Nearest features: {near}" if near else "",
+    )
+
+
+def _bands(frame: pl.DataFrame, largest: float) -> tuple[WindowBand, ...]:
     rows = frame.sort("place").to_dicts()
     bands = (
-        Band(stratum, term, _windows([row for row in rows if row["stratum"] == stratum], largest))
+        WindowBand(stratum, term, _windows([row for row in rows if row["stratum"] == stratum], largest))
         for stratum, term in STRATA.items()
     )
     return tuple(band for band in bands if band.windows)
 
 
-def _windows(rows: Sequence[dict[str, Any]], largest: float) -> tuple[ShownWindow, ...]:
+def _windows(rows: Sequence[Row], largest: float) -> tuple[Window, ...]:
     return tuple(
-        ShownWindow(
-            words=words(
+        Window(
+            words(
                 row["text"],
                 starts=row["token_starts"],
                 ends=row["token_ends"],
@@ -110,9 +126,8 @@ def _windows(rows: Sequence[dict[str, Any]], largest: float) -> tuple[ShownWindo
                 activations=row["activations"],
                 largest=largest,
             ),
-            max_activation=row["max_activation"],
-            probability=row["probability"],
-            document=row["document"],
+            row["probability"],
+            row["document"],
         )
         for row in rows
     )

@@ -339,3 +339,8 @@ def stage_times(reader: Reader) -> pl.DataFrame:
 def all_labels(reader: Reader, sample_id: str) -> pl.DataFrame:
     """One row a feature, for the CSV file."""
     return reader.query("SELECT * FROM labels WHERE sample_id = ? ORDER BY feature", [sample_id])
+
+
+def clusterings(reader: Reader, feature_set: str) -> pl.DataFrame:
+    """The clustering that is shown: at most one row."""
+    return reader.query("SELECT * FROM clusterings WHERE feature_set = ? AND is_default LIMIT 1", [feature_set])

@@ -91,27 +91,35 @@ def score_tables(rows: Iterable[Row], *, tau: float) -> tuple[ScoreTable, ...]:
     """Tables for one feature set at one threshold: scorers that grade windows first, the highest lower end of the true
     labels' headline score first; then those that ask in trials, by name."""
     kept = [row for row in rows if abs(row["tau"] - tau) < 1e-9]
-    makers = dict.fromkeys(_maker(row) for row in kept if row["control"] is None)
+    makers = dict.fromkeys(maker_of(row) for row in kept if row["control"] is None)
     tables = [_table(maker, [row for row in kept if _belongs(row, maker)], tau) for maker in makers]
     return tuple(sorted(tables, key=_order))
 
 
+def maker_of(row: Row) -> Maker:
+    """Who made the scores of a row or line: what is the same for all its metrics and controls."""
+    return row["explainer"], row["explainer_model"], row["scorer"], row["judge_model"]
+
+
+def rank(cell: Row | None) -> float:
+    """What rows are sorted by, the highest first: the lower end of the interval, because a high mean over few features may
+    be luck. A cell without a mean comes last."""
+    if cell is None or cell.get("mean") is None:
+        return float("-inf")
+    low = cell.get("low")
+    return float(cell["mean"] if low is None else low)
+
+
 def _order(table: ScoreTable) -> tuple[bool, float, float, str]:
-    """By the lower end of the interval: a high mean over few features may be luck."""
     if not table.graded_windows:
         return True, 0.0, 0.0, table.title
-    headline = table.true_headline or {}
-    mean, low = headline.get("mean") or 0.0, headline.get("low")
-    return False, -(mean if low is None else low), -mean, table.title
-
-
-def _maker(row: Row) -> Maker:
-    return row["explainer"], row["explainer_model"], row["scorer"], row["judge_model"]
+    headline = table.true_headline
+    return False, -rank(headline), -((headline or {}).get("mean") or 0.0), table.title
 
 
 def _belongs(row: Row, maker: Maker) -> bool:
     """Whether a row stands in the table. What needs no label (generic, no_label) stands beside every explainer."""
-    return _maker(row) == maker or (row["explainer"] is None and _maker(row)[2:] == maker[2:])
+    return maker_of(row) == maker or (row["explainer"] is None and maker_of(row)[2:] == maker[2:])
 
 
 def _table(maker: Maker, rows: list[Row], tau: float) -> ScoreTable:

@@ -43,8 +43,17 @@ def number(value: float | None, digits: int = 3) -> str:
     return MISSING if value is None or value != value else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+MOST_DIGITS = 5
+
+
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    return MISSING if low is None or high is None else f"{number(low, digits)}–{number(high, digits)}"
+    """Both ends, with more decimals where fewer would make them look the same."""
+    if low is None or high is None:
+        return MISSING
+    while digits < MOST_DIGITS and low != high and number(low, digits) == number(high, digits):
+        digits += 1
+    between = " to " if low < 0 else "–"
+    return f"{number(low, digits)}{between}{number(high, digits)}"
 
 
 def count(value: int | None) -> str:

@@ -25,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "label": ("flows.commands.label", "Write labels from contexts; --show-prompt prints the request."),
     "score": ("flows.commands.run", "Judge labels and their controls; compute scores."),
     "cluster": ("flows.commands.run", "Find neighbors and clusters, name them, draw the map."),
-    "report": ("flows.commands.inspect", "Write the report: one HTML file, and its tables as CSV."),
+    "report": (
+        "flows.commands.report",
+        "Write a report of the run, a feature, a comparison, ...: HTML, Markdown or PDF.",
+    ),
     "query": ("flows.commands.inspect", "Ask the published snapshot a question in SQL; read-only."),
     "compare": (
         "flows.commands.compare",

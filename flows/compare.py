@@ -92,7 +92,7 @@ def compare_features(
     for contrast in contrasts:
         if not contrast.paired:
             raise UsageError(f"{a} and {b} have different features, so there are no pairs of scores; use compare().")
-        both = _joined(contrast, metric).drop_nulls()
+        both = joined_scores(contrast, metric).drop_nulls()
         named = [pl.lit(contrast.judged_by[name]).alias(name) for name in ("scorer", "judge", "epoch", "feature_set")]
         frames.append(both.select(*named, pl.all(), (pl.col("score_a") - pl.col("score_b")).alias("difference")))
     return pl.concat(frames)
@@ -120,7 +120,7 @@ def _compared(
     contrast: Contrast, metric: str, tau: float, difference: float, generator: np.random.Generator
 ) -> dict[str, Any]:
     if contrast.paired:
-        both = _joined(contrast, metric)
+        both = joined_scores(contrast, metric)
         kept = both.drop_nulls()
         scores = kept["score_a"].to_numpy(), kept["score_b"].to_numpy()
         alone = {name: int(both[f"score_{name}"].is_not_null().sum()) - len(kept) for name in "ab"}
@@ -143,7 +143,7 @@ def _compared(
     }
 
 
-def _joined(contrast: Contrast, metric: str) -> pl.DataFrame:
+def joined_scores(contrast: Contrast, metric: str) -> pl.DataFrame:
     """Columns feature, score_a, score_b of every feature that either side has; NULL where it is unscored."""
     sides = [
         rows.filter(pl.col("metric") == metric).select("feature", pl.col("value").alias(f"score_{name}"))

@@ -7,6 +7,8 @@ request is sent.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -176,6 +178,19 @@ SECTIONS: dict[str, type[Any]] = {
     "cluster": ClusterConfig,
 }
 ALL_SECTIONS: dict[str, type[Any]] = {"features": FeatureSetConfig, **SECTIONS}
+
+
+def config_text(stored: str) -> str:
+    """The JSON that a run stored as a config file, TOML, that `load_config` reads back. Keys without a value are left out."""
+    table = json.loads(stored)
+    sections = [("[[features]]", section) for section in table.get("features", [])]
+    sections += [(f"[{name}]", section) for name, section in table.items() if name != "features"]
+    return "\n".join(_stored_section(head, section) for head, section in sections)
+
+
+def _stored_section(head: str, section: Mapping[str, JSON]) -> str:
+    lines = [f"{key} = {toml_value(value)}" for key, value in section.items() if value is not None]
+    return "\n".join([head, *lines]) + "\n"
 
 
 def default_config_text() -> str:

@@ -15,6 +15,8 @@ from urllib.parse import unquote
 import pytest
 
 import dashboards.exporters
+import dashboards.formats
+import dashboards.reports
 import evals.scorers
 import flows.benches
 import labeling.corpora
@@ -49,6 +51,8 @@ VARIANTS: tuple[ModuleType, ...] = (
     labeling.importers,
     dashboards.exporters,
     flows.benches,
+    dashboards.reports,
+    dashboards.formats,
 )
 COMING = {ROOT / "docs" / "images" / "report.png"}
 """Drawn from the demo's report; not in every checkout."""

@@ -1,4 +1,5 @@
-"""The bench `pages`: how long the dashboard takes to answer, and how much memory it uses, on a store of a million features.
+"""The bench `pages`: how long the dashboard takes to answer, and how much memory it uses, on a store of a million features;
+how long the report of 131,072 features takes, and how large it is.
 
 `featlas serve` runs as a process of its own and is asked over HTTP on this machine, one request after the other, each kind
 of page with other features, filters and words every time. What is compared is the 95th percentile of the time from
@@ -37,6 +38,8 @@ class PagesBench:
 
     workspace: Path | None = None
     size: Size = field(default_factory=Size)
+    reported: Size = field(default_factory=lambda: Size(features=131_072, with_evidence=13_107, windows=39_321))
+    """Of the store that the report is of, where no workspace is named."""
     requests: int = REQUESTS
 
     def measure(self) -> list[Row]:
@@ -47,12 +50,18 @@ class PagesBench:
             with _served(place) as (port, seconds_to_start, pid):
                 times = {name: self._times(port, make) for name, make in _addresses(self.size).items()}
                 memory = _resident_mib(pid)
+            if self.workspace is None:
+                place = Path(folder) / "reported"
+                write_big_store(place, self.reported)
+            report = _report_rows(
+                place, Path(folder) / "report", self.reported if self.workspace is None else self.size
+            )
         rows = [at_most("start until the first page", seconds_to_start, 3.0, "s")]
         for name, taken in times.items():
             kind = name.split(",")[0].split()[0]
             rows.append(at_most(f"{name}, 95th percentile", _percentile(taken, 0.95), MILLISECONDS[kind], "ms"))
             rows.append(plain(f"{name}, median", _percentile(taken, 0.5), "ms"))
-        return [*rows, at_most("memory of the server", memory, 1024, "MiB")]
+        return [*rows, at_most("memory of the server", memory, 1024, "MiB"), *report]
 
     def _times(self, port: int, make: Callable[[random.Random], str]) -> list[float]:
         """Milliseconds of each request; whatever is made once a snapshot is made before."""
@@ -89,6 +98,19 @@ def _addresses(size: Size) -> dict[str, Callable[[random.Random], str]]:
         "map, whole": lambda choose: asked("/map", color=choose.choice(["cluster", "score"])),
         "map, highlighted": lambda choose: asked("/map", q=f"word{choose.randint(1, 5000)}"),
     }
+
+
+def _report_rows(place: Path, target: Path, size: Size) -> list[Row]:
+    """The command `report` as a process of its own, start included, and the size of its page."""
+    started = time.perf_counter()
+    command = [featlas_program(), "report", "--workspace", str(place), "--to", str(target)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    megabytes = (target / "report.html").stat().st_size / 1e6
+    return [
+        at_most(f"report of {size.features:,} features", seconds, 60.0, "s"),
+        at_most("size of its page", megabytes, 10.0, "MB"),
+    ]
 
 
 @contextmanager

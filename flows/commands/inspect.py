@@ -1,4 +1,4 @@
-"""Commands that read: `report`, `query`, `doctor`."""
+"""Commands that read: `query`, `doctor`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,6 @@ from flows.commands.files import write_file
 from flows.commands.options import json_option, workspace_option
 
 Format = Literal["table", "csv", "json", "parquet"]
-
-
-@click.command()
-@workspace_option
-@click.option(
-    "--to", "target", type=click.Path(path_type=Path), help="Folder to write to. Default: reports/ in the workspace."
-)
-def report(workspace: Path, target: Path | None) -> None:
-    """Write the report: one HTML file that needs no network, and its tables as CSV beside it."""
-    from dashboards.report import write_report
-    from flows.stages.publish import republish
-    from labeling.snapshot import outdated
-    from labeling.workspace import Workspace
-
-    place = Workspace(workspace)
-    if outdated(place):
-        republish(place)
-    click.echo(str(write_report(place, target or place.reports)))
 
 
 @click.command()

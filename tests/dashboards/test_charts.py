@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from dashboards.charts import cluster_color, feature_map, recall_by_strength, score_histogram
+from dashboards.charts import cluster_color, differences, recall_by_strength, score_histogram
+from dashboards.map_charts import feature_map
 from tests.dashboards.build import NASTY
 
 BINS = [
@@ -39,7 +40,7 @@ def test_recall_is_drawn_with_its_axes_named() -> None:
 
 def test_labels_on_the_map_are_text_and_well_formed() -> None:
     points = [{"x": i, "y": i * i, "text": NASTY, "rank": i} for i in range(3)]
-    svg = feature_map(points, [{"x": 0, "y": 0, "text": NASTY}])
+    svg, _ = feature_map(points, [{"x": 0, "y": 0, "text": NASTY}])
     root = ET.fromstring(svg)
     assert sum(element.tag == "title" for element in root.iter()) == 3
     assert not any(element.tag == "script" for element in root.iter())
@@ -48,9 +49,16 @@ def test_labels_on_the_map_are_text_and_well_formed() -> None:
 
 
 def test_a_chart_follows_the_page_and_loads_nothing() -> None:
-    svg = feature_map([{"x": 0, "y": 0, "text": "a", "rank": None}], [])
+    svg, _ = feature_map([{"x": 0, "y": 0, "text": "a", "rank": None}], [])
     assert cluster_color(None) == "var(--k-rest)"
     assert 'fill="var(--k-rest)"' in svg
     assert "http" not in svg
     assert "style=" not in svg
     assert 'role="img"' in svg
+
+
+def test_numbers_that_are_written_keep_their_decimals() -> None:
+    bins = [{"left": (n - 2) / 50, "right": (n - 1) / 50, "features": n} for n in range(4)]
+    assert ">+0.02</text>" in differences(bins, title="A − B")
+    svg, _ = feature_map([{"x": 0.12345, "y": 0, "text": "version 1.2345", "rank": 0}], [])
+    assert "<title>version 1.2345</title>" in svg

@@ -29,3 +29,4 @@ def test_the_made_store_fits_together_and_its_pages_are_timed(tmp_path: Path) ->
     rows = PagesBench(workspace=workspace.root, size=SMALL, requests=2).measure()
     assert {row.name.split(",")[0].split()[0] for row in rows if row.unit == "ms"} == set(MILLISECONDS)
     assert all(row.value is not None and row.value > 0 for row in rows)
+    assert [row.unit for row in rows][-2:] == ["s", "MB"]

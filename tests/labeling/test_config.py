@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from labeling.config import ALL_SECTIONS, Config, default_config_text
+from labeling.config import ALL_SECTIONS, Config, config_text, default_config_text
 from labeling.config_files import demo_config, load_config
 from labeling.errors import UsageError
 
@@ -241,3 +241,9 @@ def test_the_demo_is_a_model_and_its_random_weights_control() -> None:
 def test_a_smaller_corpus_also_bounds_a_feature_set_with_its_own_limit() -> None:
     config = demo_config(environment={}, overrides={"corpus.max_tokens": 20_000})
     assert [config.max_tokens(feature_set) for feature_set in config.features] == [20_000, 20_000]
+
+
+def test_a_config_that_a_run_stored_is_written_as_the_file_it_could_have_come_from(read: Read) -> None:
+    prices = '[llm]\nmax_cost = 1.5\nprices = "p \\"1\\".json"\n[label]\nexplainer = ["ngram"]\n'
+    for config in (read(FEATURES), demo_config(environment={}, overrides={}), read(FEATURES + prices)):
+        assert read(config_text(json.dumps(config.as_json()))) == config

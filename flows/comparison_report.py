@@ -1,0 +1,44 @@
+"""What `featlas report comparison` shows: the result of a comparison with both scores of every feature, ready for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from dashboards.reports.comparison import Compared, Labeler, Pairing
+from flows.compare import DIFFERENCE, compare, joined_scores, read_scores
+from flows.sides import Contrast, find_contrasts, parse_side
+from labeling.types import TAU_SHARE
+
+
+def compared(
+    workspace: str | Path,
+    a: str,
+    b: str,
+    *,
+    metrics: Sequence[str] = ("headline",),
+    tau: float = TAU_SHARE,
+    difference: float = DIFFERENCE,
+    seed: int = 0,
+) -> Compared:
+    """Compare the two sides like `compare`, and keep what each feature got. Raise UsageError like `compare`."""
+    rows = compare(workspace, a, b, metrics=metrics, tau=tau, difference=difference, seed=seed)
+    contrasts = find_contrasts(read_scores(workspace, metrics, tau), parse_side(a), parse_side(b))
+    pairings = tuple(_pairing(contrast, metrics[0]) for contrast in contrasts)
+    return Compared(a, b, tuple(rows.to_dicts()), pairings, metrics[0], tau, difference, seed)
+
+
+def _pairing(contrast: Contrast, metric: str) -> Pairing:
+    scores = None
+    if contrast.paired:
+        difference = (pl.col("score_a") - pl.col("score_b")).alias("difference")
+        scores = joined_scores(contrast, metric).drop_nulls().with_columns(difference)
+    judged = contrast.judged_by
+    return Pairing(judged["scorer"], judged["judge"], _labeler(contrast.a), _labeler(contrast.b), scores)
+
+
+def _labeler(rows: pl.DataFrame) -> Labeler:
+    names = ("feature_set", "sample", "explainer", "model", "prompt", "parameters")
+    return Labeler(*rows.select(names).row(0))
