@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from ipaddress import ip_address
@@ -19,10 +20,12 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from dashboards import pages
+from dashboards.comparing import Comparer
 from dashboards.connections import Connections
 from dashboards.environment import TEMPLATES, make_environment
 from dashboards.links import link
 from labeling.errors import FeatlasError, UsageError
+from labeling.run_progress import read_progress
 from labeling.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -43,18 +46,22 @@ MISSING_STATUS, MISTAKE_STATUS = 503, 400
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(workspace: Workspace, *, hosts: Sequence[str] = ()) -> FastAPI:
-    """Make the application. `hosts` are names besides this machine's own that requests may be addressed to."""
+def create_app(workspace: Workspace, *, hosts: Sequence[str] = (), comparer: Comparer | None = None) -> FastAPI:
+    """Make the application. `hosts` are names besides this machine's own that requests may be addressed to.
+
+    Without a `comparer`, rows of the scoreboard can't be compared.
+    """
     app = FastAPI(title="Featlas", docs_url=None, redoc_url=None, openapi_url=None)
     files = {name: (TEMPLATES / name).read_bytes() for name in STATIC}
     files["pages.css"] = (TEMPLATES / "report.css").read_bytes() + files["pages.css"]
     templates = make_environment()
     templates.globals |= {
         "link": link,
+        "running": lambda: read_progress(workspace),
         "version_of": {name: hashlib.sha256(content).hexdigest()[:12] for name, content in files.items()},
     }
     app.state.connections = Connections(workspace)
-    app.state.templates = templates
+    app.state.templates, app.state.comparer = templates, comparer
     for module in sorted(iter_modules(pages.__path__), key=lambda found: found.name):
         if not module.name.startswith("_"):
             app.include_router(import_module(f"{pages.__name__}.{module.name}").router)
@@ -83,7 +90,10 @@ def _guard(app: FastAPI, hosts: set[str]) -> None:
             return PlainTextResponse("This server answers to its own name only: see `featlas serve --help`.", 421)
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse("Pages can be read only.", 405, headers={"Allow": "GET, HEAD"})
+        started, used = time.perf_counter(), time.process_time()
         response = await call_next(request)
+        taken, cpu = time.perf_counter() - started, time.process_time() - used
+        response.headers["Server-Timing"] = f"total;dur={1000 * taken:.1f}, cpu;dur={1000 * cpu:.1f}"
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         ancestors = "*" if request.url.path.startswith("/embed/") else "'none'"

@@ -108,26 +108,48 @@ def plot(frame: pl.DataFrame) -> Markup | None:
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     if not numbers or frame.is_empty():
         return None
-    if len(numbers) >= 2 and not texts:
-        used, (x, y) = numbers[:2], numbers[:2]
-        spec: Spec = {"mark": {"type": "circle", "color": "var(--accent)", "opacity": 0.6},
-                      "encoding": {"x": _axis("x", x), "y": _axis("y", y)}}  # fmt: skip
-    elif texts:
-        used, y = [texts[0], numbers[0]], numbers[0]
-        frame = frame.head(40)
-        bars = {"field": "x", "type": "nominal", "title": visible(texts[0]), "sort": None, "axis": {"labelLimit": 180}}
-        spec = {"mark": {"type": "bar", "color": "var(--accent)"}, "encoding": {"y": bars, "x": _axis("y", y)}}
+    if texts:
+        return _bars(frame.head(40), texts, numbers[0])
+    if len(numbers) >= 2:
+        x, y = numbers[:2]
+        encoding = {"x": _axis("x", x), "y": _axis("y", y)}
+        mark: Spec = {"type": "circle", "color": "var(--accent)", "opacity": 0.6}
     else:
-        used = numbers[:1] * 2
-        spec = {"mark": {"type": "bar", "color": "var(--accent)"},
-                "encoding": {"x": {**_axis("x", numbers[0]), "bin": {"maxbins": 40}},
-                             "y": {"aggregate": "count", "type": "quantitative", "title": "rows"}}}  # fmt: skip
-    values = [
-        {"x": visible(x) if isinstance(x, str) else x, "y": y}
-        for x, y in zip(frame[used[0]].to_list(), frame[used[1]].to_list(), strict=True)
-    ]
-    width = {"width": 560} if texts else {"width": 560, "height": 300}
-    return draw({"data": {"values": values}, **spec, **width}, label="Plot of the answer")
+        x, y = numbers[0], numbers[0]
+        encoding = {"x": {**_axis("x", x), "bin": {"maxbins": 40}},
+                    "y": {"aggregate": "count", "type": "quantitative", "title": "rows"}}  # fmt: skip
+        mark = {"type": "bar", "color": "var(--accent)"}
+    values = [{"x": a, "y": b} for a, b in zip(frame[x].to_list(), frame[y].to_list(), strict=True)]
+    spec = {"data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": 300}
+    return draw(spec, label="Plot of the answer")
+
+
+def _bars(frame: pl.DataFrame, texts: Sequence[str], number: str) -> Markup:
+    """A bar a row, named by its texts."""
+    names = _distinct(frame.select(texts))
+    values = [{"x": visible(name), "y": value} for name, value in zip(names, frame[number].to_list(), strict=True)]
+    bars = {
+        "field": "x",
+        "type": "nominal",
+        "title": visible(", ".join(texts)),
+        "sort": None,
+        "axis": {"labelLimit": 220},
+    }
+    encoding = {"y": bars, "x": {**_axis("y", f"{number} (by {', '.join(texts)})"), "scale": {"zero": True}}}
+    mark = {"type": "bar", "color": "var(--accent)"}
+    return draw(
+        {"data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560}, label="Plot of the answer"
+    )
+
+
+def _distinct(names: pl.DataFrame) -> list[str]:
+    """One name a row, of all its texts; rows that are alike are numbered, or their bars would be added up."""
+    joined = [", ".join(text for text in row if text) for row in names.iter_rows()]
+    seen: dict[str, int] = {}
+    for place, name in enumerate(joined):
+        seen[name] = seen.get(name, 0) + 1
+        joined[place] = f"{name} ({seen[name]})" if seen[name] > 1 else name
+    return joined
 
 
 def _axis(field: str, title: str) -> Spec:

@@ -33,6 +33,7 @@ def make_environment() -> Environment:
         "seconds": text.seconds,
         "shorten": text.shorten,
         "plural": text.plural,
+        "place": lambda value: round(100 * min(max(value, 0.0), 1.0), 1),
         "interval": lambda row, digits=2: text.interval(row["low"], row["high"], digits),
     }
     environment.globals |= {

@@ -41,10 +41,17 @@ def explanations(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
 
 
 def scores(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
-    """Scores of the feature's labels and of those that stood in for them, at the threshold that pages show."""
+    """Scores of the feature's labels and of those that stood in for them, at the threshold that pages show.
+
+    With what they mean against scores of wrong labels, where that was computed.
+    """
     return reader.query(
         """
-        SELECT x.* FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+        WITH meant AS (SELECT * EXCLUDE (sample_id, feature, run_id) FROM score_statistics
+                       WHERE sample_id = $1 AND feature = $2 AND abs(tau - $3) < 1e-9)
+        SELECT x.*, m.p, m.q, m.n_null, m.null_95, m.shrunk, m.shrunk_low, m.shrunk_high
+        FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+        LEFT JOIN meant AS m ON m.score_id = x.score_id AND m.metric = x.metric
         WHERE x.sample_id = $1 AND x.feature = $2 AND abs(x.tau - $3) < 1e-9
         QUALIFY row_number() OVER (
             PARTITION BY x.explanation_id, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.control, x.metric
@@ -85,8 +92,51 @@ def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> 
 
 
 def tags(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+    """Tags, with the text of the first windows that they rest on."""
     return reader.query(
-        "SELECT * FROM tags WHERE sample_id = ? AND feature = ? ORDER BY tag, tagger", [sample_id, number]
+        """
+        WITH own AS (SELECT * FROM tags WHERE sample_id = $1 AND feature = $2),
+        shown AS (
+            SELECT t.tag, t.tagger, list(w.text ORDER BY w.window_id)[:3] AS texts
+            FROM own AS t JOIN samples AS s USING (sample_id)
+            JOIN windows AS w ON w.corpus_id = s.corpus_id AND list_contains(t.evidence, w.window_id)
+            GROUP BY ALL
+        )
+        SELECT own.*, coalesce(shown.texts, []) AS texts FROM own LEFT JOIN shown USING (tag, tagger) ORDER BY tag, tagger
+        """,
+        [sample_id, number],
+    )
+
+
+def has_tags(reader: Reader, sample_id: str, number: int) -> bool:
+    sql = "SELECT count(*) AS n FROM tags WHERE sample_id = ? AND feature = ?"
+    return bool(reader.query(sql, [sample_id, number])["n"][0])
+
+
+def evidence(reader: Reader, sample_id: str, number: int, explanation_id: str) -> pl.DataFrame:
+    """The windows that an explainer was shown of the feature, in its order, with the activations that it could see."""
+    return reader.query(
+        """
+        WITH asked AS (
+            SELECT unnest(evidence) AS window_id, generate_subscripts(evidence, 1) AS place FROM explanations
+            WHERE explanation_id = $3 AND sample_id = $1 AND feature = $2
+        ),
+        seen AS (
+            SELECT window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
+                   any_value(activations) AS activations,
+                   coalesce(min(stratum) FILTER (stratum <> 'top'), 'top') AS stratum
+            FROM contexts WHERE sample_id = $1 AND feature = $2 AND split = 'explain' GROUP BY window_id
+        )
+        SELECT a.place, a.window_id, w.document_id, w.text, w.token_starts, w.token_ends, d.name AS document,
+               c.max_activation, coalesce(c.positions, []) AS positions, coalesce(c.activations, []) AS activations,
+               coalesce(c.stratum, 'other') AS stratum
+        FROM asked AS a JOIN samples AS s ON s.sample_id = $1
+        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = a.window_id
+        LEFT JOIN documents AS d ON d.corpus_id = s.corpus_id AND d.document_id = w.document_id
+        LEFT JOIN seen AS c ON c.window_id = a.window_id
+        ORDER BY a.place
+        """,
+        [sample_id, number, explanation_id],
     )
 
 

@@ -7,10 +7,12 @@ nothing of HTML; the template escapes and draws what this returns.
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dashboards.text import shorten, visible
+from dashboards.text import JOINERS, shorten, visible
 from labeling.windows import token_of_character
 
 LONGEST_PIECE = 160
@@ -94,11 +96,19 @@ def _without_outer_space(piece: Piece) -> Iterator[Piece]:
 
 
 def _words(pieces: Iterable[Piece]) -> Iterator[Word]:
-    """Group neighboring pieces that are letters or digits throughout; anything else stands alone."""
+    """Group neighboring pieces that are letters or digits throughout; anything else stands alone.
+
+    Scripts that write no spaces between words are not grouped: a sentence is no word. A mark that belongs to the letter
+    before it (an accent, a vowel sign) stays with it in any script.
+    """
     group: list[Piece] = []
     for piece in pieces:
-        letters = piece.text.replace("_", "a").isalnum()
-        if group and not letters:
+        if group and not piece.level and not piece.text.strip(JOINERS):
+            group[-1] = replace(group[-1], text=group[-1].text + piece.text)
+            continue
+        letters = _is_word_part(piece.text)
+        unspaced = letters and bool(group) and bool(_UNSPACED.search(group[-1].text + piece.text))
+        if group and not (letters and (not unspaced or _is_mark(piece.text[0]))):
             yield _word(group)
             group = []
         if letters:
@@ -107,6 +117,22 @@ def _words(pieces: Iterable[Piece]) -> Iterator[Word]:
             yield _word([piece])
     if group:
         yield _word(group)
+
+
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese characters."""
+
+
+def _is_word_part(text: str) -> bool:
+    if text.isascii():
+        return text.replace("_", "a").isalnum()
+    return all(c.isalnum() or c == "_" or _is_mark(c) or c in JOINERS for c in text)
+
+
+def _is_mark(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character)[0] == "M"
 
 
 def _word(group: Sequence[Piece]) -> Word:

@@ -14,7 +14,7 @@ import polars as pl
 from dashboards.queries import Reader
 
 SearchIn = Literal["label", "text"]
-Sort = Literal["score_low", "score", "score_high", "firing_rate", "max_activation", "feature"]
+Sort = Literal["score_low", "score", "score_high", "score_shrunk", "q", "firing_rate", "max_activation", "feature"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 Direction = Literal["asc", "desc"]
 PIECES = ("", " ", "Ġ", "▁", "##")
@@ -32,10 +32,13 @@ class Filters:
     explainer: str | None = None
     cluster: int | None = None
     tag: str | None = None
+    least_score: float | None = None
     least_low: float | None = None
     """Least lower end of the score's interval."""
     most_high: float | None = None
     """Greatest upper end of the score's interval."""
+    most_q: float | None = None
+    """Greatest q against wrong labels: with 0.05, about 1 label in 20 is no better than a wrong one."""
     least_rate: float | None = None
     most_rate: float | None = None
     """Share of tokens on which the feature fires, 0-1."""
@@ -106,8 +109,10 @@ def _conditions(sample_id: str, filters: Filters) -> tuple[list[str], list[Any]]
         ("status = ?", filters.status),
         ("explainer = ?", filters.explainer),
         ("cluster = ?", filters.cluster),
+        ("score >= ?", filters.least_score),
         ("score_low >= ?", filters.least_low),
         ("score_high <= ?", filters.most_high),
+        ("q <= ?", filters.most_q),
         ("firing_rate >= ?", filters.least_rate),
         ("firing_rate <= ?", filters.most_rate),
     ):

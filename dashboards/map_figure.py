@@ -17,6 +17,8 @@ COLUMNS, ROWS = 96, 60
 """Cells of the map seen from afar: 10 x 10 units each."""
 ZOOM = 4
 """A click on a cell shows this much closer."""
+LETTER, LINE = 7.0, 15.0
+"""Width of a letter and height of a line of a name, in the figure's units."""
 STEPS = 8
 """Shades of the scale for scores and densities."""
 Row = Mapping[str, Any]
@@ -120,13 +122,22 @@ def neighborhood_marks(
     lines = tuple(
         Line(*places[pair["one"]], *places[pair["other"]], 0.5 + 3 * max(pair["similarity"], 0.0)) for pair in pairs
     )
-    marks = []
-    for item in reversed(around):
+    marks, written = [], list[tuple[float, float, float]]()
+    for item in around:
         href = link(f"/neighborhood/{item['feature']}", asked)
         mark = Mark(*places[item["feature"]], (9, 6, 4)[item["step"]], _told(item), href, css=f"step{item['step']}")
         name = shorten(item["label"] or "no label", 34, told=False) if item["step"] < 2 else ""
-        marks.append((mark, name))
-    return lines, tuple(marks)
+        marks.append((mark, name if name and _has_room(mark, name, written) else ""))
+    return lines, tuple(reversed(marks))
+
+
+def _has_room(mark: Mark, name: str, written: list[tuple[float, float, float]]) -> bool:
+    """Whether a name beside a mark covers none that is written; then it is added. Places are left, right and height."""
+    left, right = mark.x + mark.radius, mark.x + mark.radius + LETTER * (len(name) + 1)
+    if any(left < other[1] and other[0] < right and abs(mark.y - other[2]) < LINE for other in written):
+        return False
+    written.append((left, right, mark.y))
+    return True
 
 
 def _mark(

@@ -80,44 +80,56 @@ def points(reader: Reader, view: View, *, most: int) -> pl.DataFrame:
     )
 
 
+_ONE_METHOD = """
+    near AS (
+        SELECT * FROM neighbors WHERE feature_set = $1 AND method = (
+            SELECT coalesce(min(method) FILTER (method = 'decoder_cosine'), min(method))
+            FROM neighbors WHERE feature_set = $1 AND feature = $2
+        )
+    )
+"""
+"""Neighbors by the method that the map is drawn by, or by the first one: similarities by two methods are no one scale."""
+
+
 def neighborhood(reader: Reader, feature_set: str, sample_id: str, feature: int, *, most: int) -> pl.DataFrame:
     """A feature, its nearest neighbors and theirs, with places on the map; `step` is 0, 1 or 2."""
     return reader.query(
-        """
-        WITH one AS (
-            SELECT neighbor AS feature, similarity FROM neighbors
-            WHERE feature_set = $1 AND feature = $3 ORDER BY rank LIMIT $4
+        f"""
+        WITH {_ONE_METHOD},
+        one AS (
+            SELECT neighbor AS feature, similarity FROM near WHERE feature = $2 ORDER BY rank LIMIT $4
         ),
         two AS (
-            SELECT n.neighbor AS feature, max(n.similarity) AS similarity FROM neighbors AS n
-            WHERE n.feature_set = $1 AND n.feature IN (SELECT feature FROM one) AND n.rank < 4
-              AND n.neighbor <> $3 AND n.neighbor NOT IN (SELECT feature FROM one)
+            SELECT n.neighbor AS feature, max(n.similarity) AS similarity FROM near AS n
+            WHERE n.feature IN (SELECT feature FROM one) AND n.rank < 4
+              AND n.neighbor <> $2 AND n.neighbor NOT IN (SELECT feature FROM one)
             GROUP BY n.neighbor ORDER BY similarity DESC, n.neighbor LIMIT $4
         ),
         around AS (
-            SELECT $3::INTEGER AS feature, 1.0 AS similarity, 0 AS step
+            SELECT $2::INTEGER AS feature, 1.0 AS similarity, 0 AS step
             UNION ALL SELECT feature, similarity, 1 FROM one
             UNION ALL SELECT feature, similarity, 2 FROM two
         )
         SELECT a.*, m.x, m.y, l.label, l.score, l.score_low, l.score_high, l.firing_rate AS rate, l.cluster, l.status
         FROM around AS a JOIN map_points AS m ON m.feature_set = $1 AND m.feature = a.feature
-        LEFT JOIN labels AS l ON l.sample_id = $2 AND l.feature = a.feature
+        LEFT JOIN labels AS l ON l.sample_id = $3 AND l.feature = a.feature
         ORDER BY a.step, a.similarity DESC, a.feature
         """,
-        [feature_set, sample_id, feature, most],
+        [feature_set, feature, sample_id, most],
     )
 
 
-def links_between(reader: Reader, feature_set: str, features: list[int]) -> pl.DataFrame:
-    """Pairs of these features that are neighbors, each once."""
+def links_between(reader: Reader, feature_set: str, feature: int, features: list[int]) -> pl.DataFrame:
+    """Pairs among features around one that are neighbors by the same method, each once."""
     return reader.query(
-        """
+        f"""
+        WITH {_ONE_METHOD}
         SELECT least(feature, neighbor) AS one, greatest(feature, neighbor) AS other, max(similarity) AS similarity
-        FROM neighbors
-        WHERE feature_set = $1 AND feature IN (SELECT unnest($2::INTEGER[])) AND neighbor IN (SELECT unnest($2::INTEGER[]))
+        FROM near
+        WHERE feature IN (SELECT unnest($3::INTEGER[])) AND neighbor IN (SELECT unnest($3::INTEGER[]))
         GROUP BY ALL ORDER BY similarity DESC
         """,
-        [feature_set, features],
+        [feature_set, feature, features],
     )
 
 

@@ -52,7 +52,8 @@ def samples(reader: Reader) -> pl.DataFrame:
     """The newest sample of every feature set, controls last."""
     return reader.query(
         """
-        SELECT s.*, f.source, f.model, f.hook, f.dictionary, f.architecture, f.n_features, f.d_model, f.control_for
+        SELECT s.*, f.source, f.model, f.hook, f.dictionary, f.architecture, f.n_features, f.d_model, f.fingerprint,
+               f.control_for
         FROM samples AS s LEFT JOIN feature_sets AS f USING (feature_set)
         QUALIFY row_number() OVER (PARTITION BY s.feature_set ORDER BY s.created_at DESC NULLS LAST, s.sample_id) = 1
         ORDER BY f.control_for NULLS FIRST, s.feature_set

@@ -53,7 +53,7 @@ def failed_labels(reader: Reader, sample_id: str) -> int:
     return int(reader.query(sql, [sample_id])["n"][0])
 
 
-def failures(reader: Reader, *, most: int) -> pl.DataFrame:
+def failures(reader: Reader, *, most: int | None) -> pl.DataFrame:
     """Explanations and requests that failed, the newest first, with what the model said where it said something."""
     return reader.query(
         """
@@ -64,7 +64,23 @@ def failures(reader: Reader, *, most: int) -> pl.DataFrame:
         SELECT purpose, provider, model, NULL, NULL, reason, answer, answered_at FROM llm_requests WHERE state = 'failed'
         ORDER BY happened_at DESC NULLS LAST, stage, who, feature LIMIT ?
         """,
-        [most],
+        [most if most is not None else 2**62],
+    )
+
+
+def failure_reasons(reader: Reader) -> pl.DataFrame:
+    """The same counted by stage and reason, the most frequent first; reasons that differ in numbers alone are one."""
+    return reader.query(
+        """
+        WITH failed AS (
+            SELECT 'label' AS stage, explainer AS who, reason FROM explanations WHERE state = 'failed'
+            UNION ALL SELECT purpose, model, reason FROM llm_requests WHERE state = 'failed'
+        )
+        SELECT stage, who, count(*) AS n,
+               coalesce(CASE WHEN count(DISTINCT reason) = 1 THEN min(reason) ELSE kind END, 'no reason given') AS reason
+        FROM (SELECT *, regexp_replace(reason, '[0-9][0-9,.]*', 'N', 'g') AS kind FROM failed)
+        GROUP BY stage, who, kind ORDER BY n DESC, stage, who, reason LIMIT 50
+        """
     )
 
 

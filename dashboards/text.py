@@ -8,6 +8,8 @@ from __future__ import annotations
 import unicodedata
 
 MISSING = "–"
+JOINERS = "\u200c\u200d"
+"""Signs without a width that Persian, the scripts of India and compound emoji are written with."""
 _PICTURES = {"\n": "↵", "\r": "␍", "\t": " ", "\x7f": "␡"}
 
 
@@ -18,7 +20,16 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_visible_character, text))
+    return "".join(
+        character if character in JOINERS and _joins(text, place) else _visible_character(character)
+        for place, character in enumerate(text)
+    )
+
+
+def _joins(text: str, place: int) -> bool:
+    """Whether a joiner stands beside characters that it can mean something to; else it only hides."""
+    beside = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]
+    return bool(beside) and not any(c.isascii() or c in JOINERS or unicodedata.category(c)[0] == "C" for c in beside)
 
 
 def _visible_character(character: str) -> str:

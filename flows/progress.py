@@ -1,4 +1,7 @@
-"""Progress for people: a bar on a terminal, a plain line now and then otherwise. Always on stderr, never on stdout."""
+"""Progress for people: a bar on a terminal, a plain line now and then otherwise. Always on stderr, never on stdout.
+
+Who else wants to know, such as the dashboard, is told every second.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_TELLS = 1.0
+Tell = Callable[[str, int, int, str], None]
+"""Called with name, done, total and unit."""
 
 
 @dataclass
@@ -18,12 +24,15 @@ class Progress:
     bar: bool
     write: Callable[[str], None]
     clock: Callable[[], float] = time.perf_counter
+    tell: Tell | None = None
+    _told: tuple[str, float] = ("", 0.0)
     _name: str = ""
     _last: float = 0.0
     _bars: Any = field(default=None, repr=False)
 
     def advance(self, name: str, *, done: int, total: int, unit: str) -> None:
         """State that `done` of `total` is finished."""
+        self._tell(name, done, total, unit)
         if self.bar:
             self._draw(name, done, total, unit)
             return
@@ -38,6 +47,12 @@ class Progress:
         """A line that stays."""
         self._close()
         self.write(text)
+
+    def _tell(self, name: str, done: int, total: int, unit: str) -> None:
+        now = time.monotonic()
+        if self.tell is not None and (name != self._told[0] or now - self._told[1] >= SECONDS_BETWEEN_TELLS):
+            self._told = (name, now)
+            self.tell(name, min(done, total), total, unit)
 
     def _draw(self, name: str, done: int, total: int, unit: str) -> None:
         from tqdm import tqdm

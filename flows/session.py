@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import polars as pl
 
 from flows.batches import answers_at_hand, batches_of, open_batches
 from flows.budgets import open_budget
-from flows.progress import Progress
+from flows.progress import Progress, Tell
 from flows.shards import Job, ShardRunner
 from flows.usage import Usage
 from flows.worker_processes import WorkerProcesses
@@ -23,6 +24,7 @@ from labeling import evidence
 from labeling.config import Config
 from labeling.cores import idle_cores
 from labeling.errors import BudgetReached, FeatlasError
+from labeling.run_progress import RunProgress, clear_progress, write_progress
 from labeling.store import Store
 from labeling.workspace import Workspace
 
@@ -136,6 +138,7 @@ def open_session(
         )
         _close_killed_runs(store)
         _record(session, state="running")
+        progress.tell = _teller(workspace, command)
         try:
             yield session
         except KeyboardInterrupt:
@@ -148,7 +151,25 @@ def open_session(
             text = str(error) if isinstance(error, FeatlasError) else type(error).__name__
             _record(session, state="failed", message=text)
             raise
+        finally:
+            progress.tell = None
+            clear_progress(workspace)
         session.record_end()
+
+
+def _teller(workspace: Workspace, command: str) -> Tell:
+    """What writes down how far the run is, for the dashboard."""
+    begun: dict[str, datetime] = {}
+
+    def tell(step: str, done: int, total: int, unit: str) -> None:
+        now = _now()
+        since = begun.setdefault(step, now)
+        write_progress(
+            workspace,
+            RunProgress(command, step, done, total, unit, since.isoformat(), now.isoformat(), os.getpid()),
+        )
+
+    return tell
 
 
 def _close_killed_runs(store: Store) -> None:

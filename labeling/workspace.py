@@ -33,6 +33,11 @@ class Workspace:
         return self.root / "featlas.lock"
 
     @property
+    def progress(self) -> Path:
+        """How far the running command is."""
+        return self.root / "progress.json"
+
+    @property
     def ledger(self) -> Path:
         """One row for every request to a language model."""
         return self.root / "ledger.sqlite"

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from dashboards import queries
+from dashboards.comparing import Comparer
 from dashboards.connections import Connections
 from dashboards.queries import Reader
 
@@ -22,6 +23,12 @@ def _reader(request: Request) -> Iterator[Reader]:
 
 def connections(request: Request) -> Connections:
     found: Connections = request.app.state.connections
+    return found
+
+
+def comparer(request: Request) -> Comparer | None:
+    """What compares scores; None where the program brought nothing."""
+    found: Comparer | None = request.app.state.comparer
     return found
 
 
@@ -48,6 +55,12 @@ class Chosen:
     def controls(self) -> tuple[Mapping[str, Any], ...]:
         """Samples of the feature sets that are controls for this one."""
         return tuple(other for other in self.every if other["control_for"] == self.name)
+
+    def control_samples(self, kind: str) -> list[str]:
+        """Samples of the controls of one kind: random_weights or random_directions."""
+        wanted = kind == "random_directions"
+        kept = (other for other in self.controls if (other["architecture"] == "random_directions") == wanted)
+        return [str(other["sample_id"]) for other in kept]
 
 
 def choose(request: Request, reader: Reader, name: str | None) -> Chosen | None:

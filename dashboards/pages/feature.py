@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -16,14 +16,14 @@ from dashboards.links import link
 from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, render
 from dashboards.queries import Reader
 from dashboards.small_figures import histogram
-from dashboards.wording import metric_order, stratum
+from dashboards.wording import metric_order
 from labeling.types import QUANTILES, STRATA
 
 router = APIRouter()
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 SplitName = Literal["explain", "select", "score"]
 Width = Literal["window", "wide"]
-SECTIONS = ("contexts", "histogram", "explanations", "scores", "neighbors", "tokens", "origin")
+SECTIONS = ("contexts", "histogram", "tokens", "explanations", "scores", "neighbors", "tags", "origin")
 FIRING = ("top", *reversed(QUANTILES), "grey")
 """Strata in which the feature is active, the strongest first."""
 
@@ -97,53 +97,8 @@ def embedded(
     )  # fmt: skip
 
 
-@router.get("/feature/{number}/judgments")
-def judgments(
-    request: Request,
-    reader: ReaderOfRequest,
-    number: Number,
-    name: SetName = None,
-    scorer: Annotated[str, Query(max_length=200)] = "",
-    judge: Annotated[str, Query(max_length=200)] = "",
-    explanation: Annotated[str, Query(max_length=200)] = "",
-    show: Literal["all", "misses", "lost"] = "all",
-) -> Response:
-    """Every window that was judged by a label: what the judge said, and what was true."""
-    chosen = choose(request, reader, name)
-    if chosen is None:
-        return render(request, "judgments.html.j2", chosen=None)
-    row = _row(reader, chosen, number)
-    scorer = scorer or row["scorer"] or ""
-    found = feature_queries.judgments(
-        reader, chosen.sample_id, number, scorer=scorer, judge=judge or None, explanation_id=explanation or None
-    ).to_dicts()
-    judged = [{**item, "miss": _misses(item)} for item in found]
-    counts = {
-        "all": len(judged),
-        "misses": sum(item["miss"] is True for item in judged),
-        "lost": sum(item["state"] == "lost" for item in judged),
-    }
-    kept = [item for item in judged if show == "all" or _is_shown(item, show)]
-    return render(
-        request, "judgments.html.j2", chosen=chosen, row=row, number=number, scorer=scorer, judge=judge, explanation=explanation,
-        show=show, counts=counts, windows=shown_windows(kept, largest=row["max_activation"]), stratum=stratum,
-    )  # fmt: skip
-
-
-def _is_shown(item: Mapping[str, Any], show: Literal["misses", "lost"]) -> bool:
-    return bool(item["miss"]) if show == "misses" else item["state"] == "lost"
-
-
-def _misses(item: Mapping[str, Any]) -> bool | None:
-    """Whether the judge was wrong; None where it gave no answer, or there is no right one."""
-    if item["state"] == "lost":
-        return None
-    if item["trial"] is not None:
-        return None if item["truth"] is None else abs(item["truth"] - item["grade"]) >= 0.5
-    return bool((item["probability"] >= 0.5) != item["fires"])
-
-
-def _row(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
+def row_of(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
+    """The feature's row of labels. Raise a 404 for a number that is none."""
     found = feature_queries.feature(reader, chosen.sample_id, number).to_dicts()
     if not found:
         last = int(chosen.sample["n_features"]) - 1
@@ -152,10 +107,11 @@ def _row(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
 
 
 def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool) -> dict[str, Any]:
-    row = _row(reader, chosen, number)
+    row = row_of(reader, chosen, number)
     sample_id = chosen.sample_id
     splits = feature_queries.splits(reader, sample_id, number).to_dicts()
     scores = feature_queries.scores(reader, sample_id, number).to_dicts()
+    tagged = feature_queries.has_tags(reader, sample_id, number)  # evidence is read only where there are any
     return {
         "row": row,
         "number": number,
@@ -165,8 +121,9 @@ def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName
         "explanations": _with_scores(feature_queries.explanations(reader, sample_id, number).to_dicts(), scores),
         "controls": [score for score in scores if score["control"] is not None and score["metric"] == "headline"],
         "tokens": feature_queries.tokens(reader, sample_id, number).to_dicts(),
-        "neighbors": _by_method(feature_queries.neighbors(reader, chosen.name, sample_id, number).to_dicts()),
-        "tags": feature_queries.tags(reader, sample_id, number).to_dicts(),
+        "label_free": _by_scorer(s for s in scores if s["explainer"] is None and s["control"] is None),
+        **_side_by_side(feature_queries.neighbors(reader, chosen.name, sample_id, number).to_dicts()),
+        "tags": feature_queries.tags(reader, sample_id, number).to_dicts() if tagged else [],
         "place": map_queries.place(reader, chosen.name, number).to_dicts(),
     }
 
@@ -189,16 +146,25 @@ def _bands(
 def _with_scores(explanations: Sequence[dict[str, Any]], scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each explanation with its scores, by scorer: the headline first."""
     for explanation in explanations:
-        own = [s for s in scores if s["explanation_id"] == explanation["explanation_id"] and s["control"] is None]
-        by_scorer: dict[tuple[str, str | None], dict[str, Any]] = {}
-        for score in sorted(own, key=lambda score: (score["scorer"], metric_order(score["metric"]))):
-            by_scorer.setdefault((score["scorer"], score["judge_model"]), {})[score["metric"]] = score
-        explanation["scores"] = by_scorer
+        explanation["scores"] = _by_scorer(
+            s for s in scores if s["explanation_id"] == explanation["explanation_id"] and s["control"] is None
+        )
     return list(explanations)
 
 
-def _by_method(neighbors: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    methods: dict[str, list[dict[str, Any]]] = {}
-    for neighbor in neighbors:
-        methods.setdefault(neighbor["method"], []).append(neighbor)
-    return methods
+def _by_scorer(scores: Iterable[dict[str, Any]]) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """Scores by scorer and judge, then by metric."""
+    found: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for score in sorted(scores, key=lambda score: (score["scorer"], metric_order(score["metric"]))):
+        found.setdefault((score["scorer"], score["judge_model"]), {})[score["metric"]] = score
+    return found
+
+
+def _side_by_side(neighbors: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Neighbors by all methods in one list: what each method says of each, the nearest by any first."""
+    methods = list(dict.fromkeys(row["method"] for row in neighbors))
+    found: dict[int, dict[str, Any]] = {}
+    for row in neighbors:
+        found.setdefault(row["neighbor"], {**row, "by": {}})["by"][row["method"]] = row
+    nearest = sorted(found.values(), key=lambda row: (min(by["rank"] for by in row["by"].values()), row["neighbor"]))
+    return {"methods": methods, "neighbors": nearest}

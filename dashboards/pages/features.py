@@ -39,8 +39,10 @@ def _filters(
     explainer: Text = "",
     cluster: Number = "",
     tag: Text = "",
+    score: Number = "",
     low: Number = "",
     high: Number = "",
+    most_q: Annotated[str, Query(alias="q_most", max_length=30)] = "",
     rate_from: Number = "",
     rate_to: Number = "",
     failed: bool = False,
@@ -53,8 +55,10 @@ def _filters(
         explainer=explainer or None,
         cluster=_whole(cluster, "cluster"),
         tag=tag or None,
+        least_score=_number(score, "score"),
         least_low=_number(low, "low"),
         most_high=_number(high, "high"),
+        most_q=_number(most_q, "q_most"),
         least_rate=_number(rate_from, "rate_from"),
         most_rate=_number(rate_to, "rate_to"),
         failed=failed,
@@ -113,7 +117,8 @@ def asked_for(name: str, filters: Filters, order: Order) -> dict[str, Any]:
     spelled = {
         "set": name, "q": values["search"], "in": values["search_in"] if values["search"] else None,
         "status": values["status"], "explainer": values["explainer"], "cluster": values["cluster"], "tag": values["tag"],
-        "low": values["least_low"], "high": values["most_high"], "rate_from": values["least_rate"],
+        "score": values["least_score"], "low": values["least_low"], "high": values["most_high"],
+        "q_most": values["most_q"], "rate_from": values["least_rate"],
         "rate_to": values["most_rate"], "failed": values["failed"],
     }  # fmt: skip
     return {**spelled, "sort": order.sort, "dir": order.direction}

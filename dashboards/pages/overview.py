@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,6 +11,7 @@ from dashboards import queries, run_queries
 from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, connections, render
 from dashboards.queries import Reader
 from dashboards.score_tables import score_tables
+from dashboards.wording import control
 
 router = APIRouter()
 
@@ -32,7 +34,7 @@ def _facts(reader: Reader, chosen: Chosen) -> dict[str, Any]:
         "n_labeled": queries.label_count(reader, sample_id),
         "n_failed": run_queries.failed_labels(reader, sample_id),
         "headline": tables[0] if tables else None,
-        "losses": queries.losses(reader, sample_id).to_dicts(),
+        "losses": _together(queries.losses(reader, sample_id).to_dicts()),
         "requests": queries.request_cost(reader).to_dicts(),
         "runs": run_queries.runs(reader, most=8).to_dicts(),
         "changes": run_queries.changes(reader, sample_id, most=20),
@@ -43,3 +45,14 @@ def _facts(reader: Reader, chosen: Chosen) -> dict[str, Any]:
         "fooled": queries.fooled_labels(reader, sample_id, 6).to_dicts(),
         "disagreed": run_queries.disagreed_labels(reader, sample_id, 6).to_dicts(),
     }
+
+
+def _together(losses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same loss of several controls as one row that names them, the most frequent first."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in losses:
+        key = tuple(row[name] for name in ("stage", "who", "what", "reason"))
+        one = found.setdefault(key, {**row, "n": 0, "labels": []})
+        one["n"] += row["n"]
+        one["labels"] += [control(row["control"]).title] if row["stage"] == "score" else []
+    return sorted(found.values(), key=lambda row: -row["n"])

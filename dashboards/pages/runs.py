@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.exceptions import HTTPException
 
 from dashboards import queries, run_queries
+from dashboards.pages._files import csv_response
 from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
 
 router = APIRouter()
@@ -23,8 +24,14 @@ def runs(request: Request, reader: ReaderOfRequest, name: SetName = None) -> Res
     return render(
         request, "runs.html.j2", chosen=chosen, without_sample=True, runs=run_queries.runs(reader, most=100).to_dicts(),
         times=queries.stage_times(reader).to_dicts(), requests=queries.request_cost(reader).to_dicts(), failures=failures,
+        reasons=run_queries.failure_reasons(reader).to_dicts(),
         most=MOST_FAILURES, retry=_retry(request),
     )  # fmt: skip
+
+
+@router.get("/failures.csv")
+def failures_csv(reader: ReaderOfRequest) -> Response:
+    return csv_response(run_queries.failures(reader, most=None), "failures.csv")
 
 
 @router.get("/runs/{run_id}")

@@ -7,16 +7,29 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from dashboards import queries
+from dashboards import queries, score_queries
+from dashboards.comparing import (
+    OTHER_FEATURES,
+    Compared,
+    NothingToCompare,
+    Row,
+    compare_rows,
+    find_row,
+    row_key,
+    row_title,
+)
 from dashboards.pages._files import csv_response
-from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
+from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, comparer, connections, render
+from dashboards.queries import Reader
 from dashboards.score_tables import CORE, score_tables
 from dashboards.wording import CONTROLS, METRICS
+from labeling.errors import UsageError
 
 router = APIRouter()
-Preset = Literal["core", "quantiles", "corpus", "cost"]
+Preset = Literal["core", "evidence", "quantiles", "corpus", "cost"]
 PRESETS: Mapping[Preset, tuple[str, ...]] = {
     "core": CORE,
+    "evidence": ("headline",),
     "quantiles": ("recall_q1", "recall_q2", "recall_q3", "recall_q4", "recall_q5", "activation_recall"),
     "corpus": (
         *("balanced_accuracy", "precision", "average_precision", "average_precision_lift", "f1", "iou"),
@@ -24,7 +37,10 @@ PRESETS: Mapping[Preset, tuple[str, ...]] = {
     ),
     "cost": ("headline",),
 }
-"""Columns that are read together."""
+"""Metrics that are read together; `evidence` and `cost` add columns of their own."""
+MEANINGS = ("share_significant", "share_above_null", "n_null", "reliability", "flip_rate", "icc")
+Name = Annotated[str, Query(max_length=60)]
+RowKey = Annotated[str, Query(max_length=1000)]
 
 
 @router.get("/scoreboard")
@@ -33,23 +49,30 @@ def scoreboard(
     reader: ReaderOfRequest,
     name: SetName = None,
     columns: Preset = "core",
-    sort: Annotated[str, Query(max_length=60)] = "headline",
-    x: Annotated[str, Query(max_length=60)] = "balanced_random",
-    y: Annotated[str, Query(max_length=60)] = "balanced_hard",
+    sort: Name = "headline",
+    x: Name = "balanced_random",
+    y: Name = "balanced_hard",
+    a: RowKey = "",
+    b: RowKey = "",
+    by: Name = "headline",
 ) -> Response:
+    """`a` and `b` are two rows to compare by the metric `by`; `x` and `y` are the metrics that are drawn."""
     chosen = choose(request, reader, name)
     if chosen is None:
         return render(request, "scoreboard.html.j2", chosen=None)
-    rows: Sequence[dict[str, Any]] = connections(request).remember(
+    remember = connections(request).remember
+    rows: Sequence[dict[str, Any]] = remember(
         reader, ("scoreboard", chosen.name), lambda: queries.scoreboard(reader, chosen.name).to_dicts()
     )
-    tables = score_tables(rows, tau=queries.TAU)
-    known = list(dict.fromkeys([*METRICS, *(row["metric"] for row in rows)]))
-    shown = PRESETS[columns]
-    lines = _in_order([_line(group, shown) for group in _groups(rows)], sort)
+    judges = remember(reader, ("judges", chosen.sample_id), lambda: _judges(reader, chosen, rows))
+    lines = _in_order([_line(group, PRESETS[columns]) for group in _groups(rows)], sort)
+    by_key = {row_key(line): line for line in lines}
     return render(
-        request, "scoreboard.html.j2", chosen=chosen, tables=tables, lines=lines, columns=columns, presets=list(PRESETS),
-        shown=shown, sort=sort, x=x, y=y, known=known, points=_points(rows, x, y),
+        request, "scoreboard.html.j2", chosen=chosen, lines=lines, columns=columns, presets=list(PRESETS),
+        shown=PRESETS[columns], sort=sort, x=x, y=y, known=_known(rows), points=_points(rows, x, y), judges=judges,
+        titles={key: row_title(line) for key, line in by_key.items()}, keys=row_key, true_of=_true_of(lines), a=a, b=b,
+        by=by, can_compare=comparer(request) is not None,
+        compared=_compared(request, reader, chosen, by_key, a, b, by, _known(rows)) if a and b else None,
     )  # fmt: skip
 
 
@@ -58,6 +81,68 @@ def scoreboard_csv(request: Request, reader: ReaderOfRequest, name: SetName = No
     chosen = choose(request, reader, name)
     frame = queries.scoreboard(reader, chosen.name if chosen else "")
     return csv_response(frame, f"scoreboard-{chosen.name if chosen else 'none'}.csv")
+
+
+def _known(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Metrics that some row has, in the usual order."""
+    seen = dict.fromkeys(row["metric"] for row in rows)
+    return [name for name in dict.fromkeys([*METRICS, *seen]) if name in seen]
+
+
+def _judges(reader: Reader, chosen: Chosen, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How far the judges can be trusted: what their scores mean, reliability curves, agreement with themselves."""
+    curves: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in score_queries.reliability_curves(reader, chosen.sample_id).to_dicts():
+        key = tuple(row[name] for name in ("explainer", "explainer_model", "scorer", "judge_model"))
+        curves.setdefault(key, []).append(row)
+    return {
+        "tables": score_tables(rows, tau=queries.TAU),
+        "curves": curves,
+        "again": score_queries.judge_reliability(reader, chosen.sample_id).to_dicts(),
+    }
+
+
+def _compared(
+    request: Request,
+    reader: Reader,
+    chosen: Chosen,
+    rows: Mapping[str, Row],
+    a: str,
+    b: str,
+    metric: str,
+    known: Sequence[str],
+) -> Compared | str:
+    """Two rows against each other, or why not. Raise UsageError for rows or a metric that there is not."""
+    found = comparer(request)
+    if found is None:
+        raise UsageError("This server compares nothing. `featlas serve` does, and so does `featlas compare`.")
+    if metric not in known:
+        raise UsageError(f"by must be a metric of the scoreboard, not {metric!r}. Known: {', '.join(known)}.")
+    sides = [find_row(rows, key, name) for name, key in (("a", a), ("b", b))]
+    remember = connections(request).remember
+
+    def values(row: Row) -> tuple[Row, Any]:
+        samples = [chosen.sample_id] if row["control"] not in OTHER_FEATURES else chosen.control_samples(row["control"])
+        return row, score_queries.row_values(reader, samples, row, metric)
+
+    key = ("compared", chosen.sample_id, a, b, metric)
+    try:
+        return remember(reader, key, lambda: compare_rows(found, metric, values(sides[0]), values(sides[1])))
+    except NothingToCompare as error:
+        return str(error)
+
+
+def _true_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Of each control, the row of true labels that it stands beside: of the same explainer where it has one."""
+    true = [line for line in lines if line["control"] is None]
+    found: dict[str, str] = {}
+    for line in lines:
+        beside = [t for t in true if _maker(t) == _maker(line)] or [
+            t for t in true if _maker(t)[2:] == _maker(line)[2:]
+        ]
+        if line["control"] is not None and beside:
+            found[row_key(line)] = row_key(beside[0])
+    return found
 
 
 def _groups(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -77,7 +162,7 @@ def _line(rows: list[dict[str, Any]], shown: Sequence[str]) -> dict[str, Any]:
     tokens = first["input_tokens"] / first["n_features"] if first["input_tokens"] and first["n_features"] else None
     return {
         **{n: first[n] for n in ("explainer", "explainer_model", "scorer", "judge_model", "control", "requests")},
-        "headline_of": first.get("headline_of"),
+        **{n: first.get(n) for n in ("headline_of", *MEANINGS)},
         "n_features": first["n_features"], "n_unscored": first["n_unscored"],
         "cost_each": cost, "tokens_each": tokens, "cost_usd": first["cost_usd"],
         "cells": {metric: by_metric.get(metric) for metric in shown}, "all": by_metric,

@@ -76,7 +76,9 @@ def _figure(reader: queries.Reader, origin: Origin, feature: int) -> Iterator[Bl
     if not around or around[0]["step"] != 0:
         yield say("The feature has no place on the map.")
         return
-    pairs = map_queries.links_between(reader, origin.feature_set, [item["feature"] for item in around]).to_dicts()
+    pairs = map_queries.links_between(
+        reader, origin.feature_set, feature, [item["feature"] for item in around]
+    ).to_dicts()
     svg, n_written = map_charts.neighborhood(around, pairs)
     yield Figures((Figure(svg, f"Feature {feature} among its neighbors on the map"),), wide=True)
     n_near = sum(item["step"] < 2 for item in around)

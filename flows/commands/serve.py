@@ -29,6 +29,7 @@ def serve(workspace: Path, host: str, port: int, names: tuple[str, ...]) -> None
     import uvicorn
 
     from dashboards.app import create_app, is_loopback
+    from flows.comparer import comparer
     from labeling.workspace import Workspace
 
     place = Workspace(workspace)
@@ -40,7 +41,8 @@ def serve(workspace: Path, host: str, port: int, names: tuple[str, ...]) -> None
     listener = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Featlas shows {place.root} at http://{shown}:{listener.getsockname()[1]}  (Ctrl-C ends it)")
-    config = uvicorn.Config(create_app(place, hosts=hosts), log_level="warning", access_log=False, server_header=False)
+    app = create_app(place, hosts=hosts, comparer=comparer())
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listener])
 
 

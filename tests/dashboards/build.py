@@ -71,6 +71,7 @@ def make(n_features: int = 24, n_control: int = 8, seed: int = 0, documents: int
     _feature_set(made, windows, generator, name="demo", sample="s1", n_features=n_features, control_for=None)
     _feature_set(made, windows, generator, name="demo-random", sample="s2", n_features=n_control, control_for="demo")
     _requests(made)
+    _statistics(made)
     return made
 
 
@@ -90,9 +91,9 @@ def publish(made: Made, workspace: Workspace) -> Workspace:
 
 def _corpus(made: Made, documents: int) -> Rows:
     made.add("corpus_problems", corpus_id="c1", problem="not JSON", n=1_234, example=f"a.jsonl:7: {NASTY}")
-    texts = [f"{NASTY} " + "Z" * 5000 + " while the end", *list(topics.values())[:documents]]
+    texts = [f"{NASTY} " + "Z" * 10_000 + " while the end", *list(topics.values())[:documents]]
     for number, text in enumerate(texts):
-        tokens = [(m.group(), m.start(), m.end()) for m in re.finditer(r"\w{1,6}|[^\w\s]|\w+", text[:6000])]
+        tokens = [(m.group(), m.start(), m.end()) for m in re.finditer(r"Z{99,}|\w{1,6}|[^\w\s]", text[:12_000])]
         split = ("score", "explain", "score", "select")[number % 4]
         made.add(
             "documents", corpus_id="c1", document_id=f"d{number}",
@@ -167,18 +168,19 @@ def _feature_set(
         made.add("cluster_members", clustering_id=clustering, feature=feature, cluster=cluster)
         x, y = centers[cluster] + generator.normal(size=2)
         made.add("map_points", feature_set=name, feature=feature, x=float(x), y=float(y))
-        for rank in range(3):
-            made.add(
-                "neighbors", feature_set=name, method="decoder_cosine", feature=feature, rank=rank,
-                neighbor=(feature + 1 + rank) % n_features, similarity=0.8 - rank / 10,
-            )  # fmt: skip
+        for method, step in (("decoder_cosine", 1), ("firing_overlap", 2)):
+            for rank in range(3):
+                made.add(
+                    "neighbors", feature_set=name, method=method, feature=feature, rank=rank,
+                    neighbor=(feature + step + rank) % n_features, similarity=0.8 - rank / 10,
+                )  # fmt: skip
         if status != "ok":
             continue
         made.add(
             "explanations", explanation_id=f"{sample}-{feature}", sample_id=sample, feature=feature,
             explainer="token_pattern",
             state="labeled" if label else "failed", reason=None if label else "no token stands out",
-            text=label, repeat=0,
+            text=label, repeat=0, evidence=[0, 1, 2],
             run_id="run1", input_tokens=0, output_tokens=0, created_at=START,
         )  # fmt: skip
         if label:
@@ -217,6 +219,47 @@ def _scores(made: Made, generator: np.random.Generator, sample: str, feature: in
                     n_lost=600 if lost else 0,
                     reason="label has no words to embed" if lost else None, run_id="run1",
                 )  # fmt: skip
+
+
+def _statistics(made: Made) -> None:
+    """What scores mean against wrong labels, how a judge does, and a feature that was judged without its label."""
+    judge = {
+        "sample_id": "s1",
+        "explainer": "token_pattern",
+        "explainer_model": "",
+        "scorer": "pattern",
+        "judge_model": "",
+    }
+    for score in [s for s in made.tables["scores"] if s["metric"] == "headline" and s["control"] is None]:
+        if score["value"] is not None and score["scorer"] == "pattern":
+            made.add(
+                "score_statistics", score_id=score["score_id"], metric="headline", tau=0.01, sample_id=score["sample_id"],
+                feature=score["feature"], p=0.0003, q=0.0123, n_null=3_000, null_pool="tercile", null_95=0.55,
+                shrunk=0.66, shrunk_low=0.6, shrunk_high=0.7, run_id="run1",
+            )  # fmt: skip
+    made.add(
+        "group_statistics", **judge, metric="headline", tau=0.01, epoch=0, n_tested=18, n_null=3_000, share_significant=0.87,
+        share_above_null=0.91, reliability=0.7, run_id="run1",
+    )  # fmt: skip
+    for number in range(4):
+        low = number / 4
+        made.add(
+            "reliability_curves", **judge, epoch=0, bin=number, bin_low=low, bin_high=low + 0.25, probability=low + 0.1,
+            observed=low + 0.05, low=low, high=low + 0.15, weight=0.25, n_items=200, brier_skill=0.31, run_id="run1",
+        )  # fmt: skip
+    made.add(
+        "judge_reliability", **judge, metric="headline", n_epochs=2, n_features=18, n_windows=900, flip_rate=0.08,
+        flip_rate_low=0.06, flip_rate_high=0.1, icc=0.9, icc_low=0.8, icc_high=0.95, kappa=0.84, kappa_low=0.8,
+        kappa_high=0.88, pabak=0.84, pabak_low=0.8, pabak_high=0.88, variance_judge=0.001, run_id="run1",
+    )  # fmt: skip
+    made.add(
+        "scores", score_id="free", metric="accuracy_intruder", tau=0.01, sample_id="s1", feature=1, scorer="intruder",
+        epoch=0, value=0.61, low=0.5, high=0.7, n_items=40, n_lost=0, chance=0.2, run_id="run1",
+    )  # fmt: skip
+    made.add(
+        "tags", sample_id="s1", feature=1, tag=NASTY, tagger="a person", stance="asserts", state="settled", evidence=[0, 1],
+        created_at=START,
+    )  # fmt: skip
 
 
 def _groups(made: Made, sample: str, n_features: int, *, is_control: bool) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import uvicorn
 
 from dashboards.app import create_app
+from flows.comparer import comparer
 from labeling.workspace import Workspace
 from tests.waiting import wait_until
 
@@ -28,7 +29,7 @@ class Answer:
     def links(self) -> list[str]:
         """Addresses of this server that the page leads to."""
         found = re.findall(r'(?:href|src|action)="([^"]+)"', self.text)
-        return [unescape(address) for address in found if address.startswith("/")]
+        return [unescape(address).split("#")[0] for address in found if address.startswith("/")]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class Served:
 @contextmanager
 def serving(workspace: Workspace) -> Iterator[Served]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(workspace), log_level="critical", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(workspace, comparer=comparer()), log_level="critical", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -69,3 +69,25 @@ def test_control_characters_are_shown_and_long_tokens_cut() -> None:
 def test_every_activation_gets_a_shade_and_silence_none() -> None:
     assert [level(value, 4.0) for value in (0.0, 0.001, 0.4, 0.41, 4.0, 9.0)] == [0, 1, 1, 2, 10, 10]
     assert level(1.0, 0.0) == 0
+
+
+def test_a_sentence_without_spaces_is_not_taken_for_one_word() -> None:
+    found = cut("我喜欢猫。", ["我", "喜欢", "猫", "。"], {1: 4.0})
+    assert found == (Word((Piece("我"),)), Word((Piece("喜欢", 10, 4.0),)), Word((Piece("猫。"),)))
+
+
+def test_accents_and_vowel_signs_stay_with_the_letter_before_them() -> None:
+    assert cut("cafe\u0301s", ["cafe", "\u0301", "s"], {0: 4.0}) == (
+        Word((Piece("cafe", 10, 4.0), Piece("\u0301"), Piece("s")), split=True),
+    )
+    assert cut("हिन्दी", ["हि", "न्", "दी"], {1: 4.0})[0].pieces[1] == Piece("न्", 10, 4.0)
+
+
+def test_words_from_right_to_left_are_cut_as_others_and_keep_their_joiners() -> None:
+    found = cut("او می\u200cخواهم", ["او", "می", "\u200c", "خواهم"], {3: 4.0})
+    assert found == (Word((Piece("او "),)), Word((Piece("می\u200c"), Piece("خواهم", 10, 4.0)), split=True))
+
+
+def test_a_token_of_ten_thousand_characters_is_cut_and_says_so() -> None:
+    found = cut("Z" * 10_000, ["Z" * 10_000], {0: 4.0})
+    assert found[0].pieces[0].text == "Z" * 160 + "… (+9,840 characters)"

@@ -13,15 +13,20 @@ from labeling.workspace import Workspace
 from tests.dashboards.build import NASTY, make, publish
 from tests.dashboards.serving import Served, serving
 
+TRUE, SHUFFLED = "token_pattern~~pattern~~", "token_pattern~~pattern~~shuffled"
+COMPARED = f"set=demo&a={TRUE}&b={SHUFFLED}"
 PAGES = (
     "/",
     "/scoreboard",
     "/scoreboard?columns=quantiles&sort=recall_q5",
+    f"/scoreboard?columns=evidence&{COMPARED}",
     "/features",
     "/features?q=often&in=label&sort=score&dir=asc",
     "/feature/0",
     "/feature/0?split=explain&n=20&width=wide&breaks=1",
     "/feature/0/judgments",
+    "/feature/1",
+    "/feature/1/evidence?explanation=s1-1",
     "/embed/feature/0",
     "/map",
     "/map?color=score&q=comma",
@@ -115,6 +120,69 @@ def test_judged_windows_are_hits_misses_or_without_an_answer(served: Served) -> 
     assert only.count('class="verdict">miss<') == only.count('class="verdict"') == counts["misses"]
 
 
+def test_two_rows_of_the_scoreboard_are_compared_over_the_features_they_share(served: Served) -> None:
+    page = served.get("/scoreboard", set="demo", a=TRUE, b=SHUFFLED).text
+    said = re.sub(r"<[^>]*>", "", page.split('id="compare"')[1].split("</section>")[0])
+    assert "A is higher: A − B = +0.2" in said
+    assert "p &lt; 0.001" in said
+    assert "Paired over the same features" in said
+    other = served.get("/scoreboard", set="demo", a=TRUE, b="token_pattern~~pattern~~random_weights").text
+    assert "Not paired, the features are different ones" in other
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ({"a": TRUE, "b": TRUE}, 200, "are the same row"),
+        ({"a": TRUE, "b": "token_pattern~~pattern~~no_label"}, 200, "0 and 0 features have a value of headline"),
+        ({"a": TRUE, "b": "nobody"}, 400, "b must name a row"),
+        ({"a": TRUE, "b": SHUFFLED, "by": "nothing"}, 400, "by must be a metric of the scoreboard"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(served: Served, asked: dict[str, str], status: int, said: str) -> None:
+    page = served.get("/scoreboard", set="demo", **asked)
+    assert page.status == status
+    assert said in page.text
+
+
+def test_the_scoreboard_says_how_far_to_trust_its_scores(served: Served) -> None:
+    page = served.get("/scoreboard", set="demo", columns="evidence").text
+    assert "87% of the labels beat wrong ones" in page
+    assert "Brier skill 0.31" in page
+    assert page.count('<g class="true"><line class="whisker"') >= 4
+    assert '0.080 <span class="range">0.06–0.10</span>' in page  # the judge changes its mind
+
+
+def test_a_feature_page_shows_what_scores_mean_tags_neighbors_by_every_method_and_the_feature_itself(
+    served: Served,
+) -> None:
+    page = served.get("/feature/1", set="demo").text
+    assert '<td class="num" title="p 0.0003; of 3,000 scores of wrong labels, 95 % are below 0.550">0.012</td>' in page
+    assert 'title="0.600 to 0.700">0.660<' in page
+    assert "Intruder found" in page.split("The feature itself, whatever its label")[1]
+    neighbors = page.split('id="neighbors"')[1]
+    assert neighbors.index(">decoder cosine<") < neighbors.index(">firing overlap<")
+    assert '<span class="none" title="not among the nearest by this method">–</span>' in neighbors
+    assert "a person" in page.split('id="tags"')[1]
+
+
+def test_what_an_explainer_was_shown_is_listed_in_its_order(served: Served) -> None:
+    page = served.get("/feature/1/evidence", set="demo", explanation="s1-1").text
+    assert "3 windows of the split" in page
+    assert "No window" not in page
+    assert "There is no such explanation" in served.get("/feature/1/evidence", set="demo", explanation="x").text
+
+
+@pytest.mark.parametrize(
+    ("address", "least"),
+    [("/feature/1/judgments.csv?set=demo", 5), ("/failures.csv", 2), ("/scoreboard.csv?set=demo", 50)],
+)
+def test_lists_beside_that_of_features_are_csv_files_too(served: Served, address: str, least: int) -> None:
+    page = served.get(address)
+    assert page.headers["content-type"].startswith("text/csv")
+    assert len(list(csv.reader(io.StringIO(page.text)))) > least
+
+
 def list_of(served: Served, **asked: str) -> list[int]:
     """All features of a list, page after page."""
     found: list[int] = []
@@ -147,6 +215,7 @@ def test_pages_of_a_list_hold_every_feature_once_in_order(
         ({"q": "OFTEN after"}, "contains(lower(label), 'often after')"),
         ({"q": "the", "in": "label", "status": "ok"}, "contains(lower(label), 'the') AND status = 'ok'"),
         ({"low": "0.6", "high": "0.8"}, "score_low >= 0.6 AND score_high <= 0.8"),
+        ({"score": "0.7", "q_most": "0.05"}, "score >= 0.7 AND q <= 0.05"),
         ({"cluster": "2", "explainer": "token_pattern"}, "cluster = 2 AND explainer = 'token_pattern'"),
         ({"failed": "1"}, "feature IN (SELECT feature FROM explanations WHERE state = 'failed' AND sample_id = 's1')"),
         ({"q": "'; DROP TABLE labels --"}, "false"),
@@ -176,6 +245,13 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_neutralized(served: Served) 
         ("/features?set=nowhere", 404, "There is no feature set &#39;nowhere&#39;. Known: demo, demo-random."),
         ("/map?at=1,2,3", 400, "four numbers"),
         ("/map?at=5,1,0,1", 400, "ascending"),
+        (f"/sql?q={'x' * 20_001}", 400, "20000 characters"),
+        ("/feature/1?n=0", 400, "n: Input should be greater"),
+        ("/feature/1?split=test", 400, "split"),
+        ("/embed/feature/1?width=huge", 400, "width"),
+        ("/sql.csv", 400, "q: Field required"),
+        ("/sql.exe?q=select+1", 400, "form"),
+        ("/features?set=%00", 404, "There is no feature set"),
         ("/runs/nobody", 404, "There is no run"),
         ("/nowhere", 404, "no such page"),
         ("/static/../app.py", 404, "Nothing here"),
@@ -217,6 +293,11 @@ def test_nothing_can_be_changed_over_the_network(served: Served) -> None:
         "copy (select 1) to '/tmp/featlas-was-here.csv'",
         "select * from read_text('/etc/passwd')",
         "select * from read_csv('/etc/passwd')",
+        "select * from '/etc/passwd'",
+        "select * from glob('/etc/*')",
+        "select * from read_parquet('/tmp/*.parquet')",
+        "select getenv('HOME')",
+        "export database '/tmp/featlas-was-here'",
         "install httpfs",
         "load httpfs",
         "set memory_limit = '100GB'",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from labeling.run_progress import RunProgress, write_progress
 from labeling.store import Store
 from labeling.workspace import Workspace
-from tests.dashboards.build import make, publish
+from tests.dashboards.build import START, make, publish
 from tests.dashboards.serving import serving
 
 ADDRESSES = (
@@ -66,10 +72,10 @@ def test_a_stage_that_has_not_run_is_named(tmp_path: Path, gone: tuple[str, ...]
     assert said in page.text
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database" * 1000])
-def test_a_damaged_snapshot_is_told_and_not_a_traceback(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("damaged", [lambda _: b"", lambda _: b"not a database" * 1000, lambda whole: whole[:5000]])
+def test_a_damaged_snapshot_is_told_and_not_a_traceback(tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
     workspace = publish(make(), Workspace(tmp_path / "workspace"))
-    workspace.snapshot.write_bytes(content)
+    workspace.snapshot.write_bytes(damaged(workspace.snapshot.read_bytes()))
     with serving(workspace) as served:
         page = served.get("/")
     assert page.status == 503
@@ -100,3 +106,55 @@ def test_pages_are_read_while_a_run_holds_the_database(tmp_path: Path) -> None:
     workspace = publish(make(), Workspace(tmp_path / "workspace"))
     with Store(workspace), serving(workspace) as served:
         assert served.get("/features").status == 200
+
+
+def test_a_snapshot_that_another_program_holds_is_told(tmp_path: Path) -> None:
+    workspace = publish(make(), Workspace(tmp_path / "workspace"))
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(workspace.snapshot)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with serving(workspace) as served:
+            page = served.get("/features")
+        other.communicate("")
+    assert page.status == 503
+    assert f"process {other.pid}" in page.text
+
+
+def test_damaged_evidence_is_told_on_the_pages_that_need_it(tmp_path: Path) -> None:
+    workspace = publish(make(), Workspace(tmp_path / "workspace"))
+    for file in workspace.evidence("contexts").rglob("*.parquet"):
+        file.write_bytes(b"not Parquet" * 100)
+    with serving(workspace) as served:
+        page = served.get("/feature/1")
+    assert page.status == 503
+    assert "contexts" in page.text
+    assert "Traceback" not in page.text
+
+
+def test_a_run_that_has_published_nothing_yet_says_how_far_it_is(tmp_path: Path) -> None:
+    now = RunProgress("run", "judge", 30, 120, "features", "2026-01-02T03:04:05", "2026-01-02T03:04:15", os.getpid())
+    write_progress(Workspace(tmp_path), now)
+    with serving(Workspace(tmp_path)) as served:
+        page = served.get("/runs")
+    assert page.status == 503
+    assert "<b>judge</b>: 30 of 120 features, about 30.0 s left of this step" in page.text
+
+
+def test_the_overview_says_which_labels_and_scores_the_last_run_changed(tmp_path: Path) -> None:
+    made = make(n_features=12)
+    made.add("runs", **{**made.tables["runs"][0], "run_id": "run2", "started_at": START + timedelta(days=1)})
+    label = next(row for row in made.tables["explanations"] if row["sample_id"] == "s1" and row["feature"] == 1)
+    later = {"explanation_id": "again", "run_id": "run2", "created_at": START + timedelta(days=1)}
+    made.add("explanations", **{**label, **later, "text": "another label"})
+    score = next(s for s in made.tables["scores"] if s["feature"] == 2 and s["metric"] == "headline")
+    moved = {"score_id": "moved", "run_id": "run2", "value": 0.1, "low": 0.05, "high": 0.15}
+    made.add("scores", **{**score, **moved})
+    with serving(publish(made, Workspace(tmp_path / "workspace"))) as served:
+        page = served.get("/", set="demo").text
+    changed = page.split("<h2>What changed</h2>")[1].split("</section>")[0]
+    assert "1 label read differently than before" in changed
+    assert "another label" in changed
+    assert "1 score moved beyond the interval" in changed
+    assert changed.count("/feature/") == 2

@@ -14,6 +14,8 @@ from dashboards.text import count, dollars, interval, number, percent, plural, s
         ("a\x00b\x1b[31m\x7f", "a␀b␛[31m␡"),
         ("line\nbreak\ttab", "line↵break tab"),
         ("abc\u202egnirts\u200b\ufeff", "abc�gnirts��"),
+        ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
+        ("a\u200db \u200c", "a�b �"),
         ("lone \ud800 surrogate\u2028", "lone � surrogate�"),
     ],
 )

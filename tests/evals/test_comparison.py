@@ -85,3 +85,13 @@ def test_holm_steps_down_and_never_falls() -> None:
 def test_what_cannot_be_compared_is_an_error(a: list[float], b: list[float]) -> None:
     with pytest.raises(ValueError, match=r"compar|paired|at least|left out"):
         paired(a, b)
+
+
+def test_many_features_are_compared_at_once_with_what_drawing_would_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    d = np.random.default_rng(3).normal(0.0025, 0.1, 4_000)
+    drawn = paired(d, np.zeros(4_000))
+    monkeypatch.setattr("evals.comparison.MANY_FEATURES", 4_000)
+    found = paired(d, np.zeros(4_000))
+    assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), abs=2e-4)
+    assert found.p == pytest.approx(drawn.p, abs=0.02)
+    assert unpaired(d + 1, np.zeros(4_000)).p == pytest.approx(1 / (DRAWS + 1))
