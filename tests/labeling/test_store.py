@@ -269,6 +269,18 @@ def test_a_repeat_on_few_features_does_not_replace_the_group(workspace: Workspac
         assert label_rows(store, "score") == [(0.5,)]
 
 
+def test_of_two_scores_of_a_label_by_versions_of_a_scorer_the_newer_one_is_shown(workspace: Workspace) -> None:
+    with Store(workspace) as store:
+        sample(store)
+        small(store, "features", {"sample_id": "s", "feature": 1, "status": "ok"})
+        small(store, "explanations", explanation("x", 1, "e", "L"))
+        small(store, "score_groups", group("e", 0.6))
+        small(store, "runs", *(run(f"r{day}", started_at=datetime(2026, 1, day)) for day in (1, 2)))
+        own = {"explanation_id": "x", "explainer": "e"}
+        small(store, "scores", score("a", 1, 0.9, run_id="r1", **own), score("b", 1, 0.5, run_id="r2", **own))
+        assert label_rows(store, "score") == [(0.5,)]
+
+
 def test_a_further_label_of_the_same_explainer_is_never_shown_in_place_of_the_first(workspace: Workspace) -> None:
     with Store(workspace) as store:
         sample(store)
