@@ -81,7 +81,7 @@ def points(reader: Reader, view: View, *, most: int) -> pl.DataFrame:
 
 
 _ONE_METHOD = """
-    near AS (
+    near AS NOT MATERIALIZED (
         SELECT * FROM neighbors WHERE feature_set = $1 AND method = (
             SELECT coalesce(min(method) FILTER (method = 'decoder_cosine'), min(method))
             FROM neighbors WHERE feature_set = $1 AND feature = $2

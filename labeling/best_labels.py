@@ -29,19 +29,24 @@ explainer_places AS (
     SELECT sample_id, explainer, explainer_model, min(place) AS place
     FROM groups GROUP BY ALL
 ),
-scored AS (  -- the score of an explanation: of its first group that has one
-    SELECT s.explanation_id, s.scorer, s.judge_model, coalesce(g.headline_of, s.metric) AS metric, s.value, s.low, s.high,
-        t.p, t.q, t.shrunk, t.shrunk_low, t.shrunk_high
+judged AS MATERIALIZED (  -- DuckDB 2.0 fails on many scores where the next join reads this one's rows (its issue 24807)
+    SELECT s.explanation_id, s.score_id, s.run_id, s.tau, s.scorer, s.judge_model, s.metric, g.headline_of, s.value, s.low, s.high,
+        g.place
     FROM scores AS s
     JOIN groups AS g
         ON s.sample_id = g.sample_id AND s.metric = g.metric AND s.tau = g.tau AND s.epoch = g.epoch
         AND s.explainer = g.explainer AND coalesce(s.explainer_model, '') = g.explainer_model
         AND s.scorer = g.scorer AND coalesce(s.judge_model, '') = g.judge_model
-    LEFT JOIN score_statistics AS t ON t.score_id = s.score_id AND t.metric = s.metric AND t.tau = s.tau
-    LEFT JOIN runs AS r ON r.run_id = s.run_id
     WHERE s.control IS NULL AND s.value IS NOT NULL
+),
+scored AS (  -- the score of an explanation: of its first group that has one
+    SELECT j.explanation_id, j.scorer, j.judge_model, coalesce(j.headline_of, j.metric) AS metric, j.value, j.low, j.high,
+        t.p, t.q, t.shrunk, t.shrunk_low, t.shrunk_high
+    FROM judged AS j
+    LEFT JOIN score_statistics AS t ON t.score_id = j.score_id AND t.metric = j.metric AND t.tau = j.tau
+    LEFT JOIN runs AS r ON r.run_id = j.run_id
     QUALIFY row_number() OVER (  -- the newest, where another version of a scorer has scored it before
-        PARTITION BY s.explanation_id ORDER BY g.place, r.started_at DESC NULLS LAST, s.score_id
+        PARTITION BY j.explanation_id ORDER BY j.place, r.started_at DESC NULLS LAST, j.score_id
     ) = 1
 ),
 chosen AS (  -- the label of a feature: by the place of its explainer, never by the feature's own score

@@ -70,8 +70,8 @@ def test_the_card_says_how_it_was_made_and_what_was_lost(export: Export) -> None
 
 
 def test_tables_without_rows_are_no_part_of_a_data_set(export: Export, made: Made) -> None:
-    place = export("huggingface", tables=("labels", "tags"))
-    assert "tags" not in made.tables
+    place = export("huggingface", tables=("labels", "planted_labels"))
+    assert "planted_labels" not in made.tables
     assert [file.name for file in (place / "data").iterdir()] == ["labels.parquet"]
 
 
