@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dashboards import queries
-from dashboards.report import Wanted, tables, write_report
+from dashboards.report import tables, write_report
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.dashboards.build import Made, make, publish
@@ -77,15 +77,9 @@ def test_no_invisible_character_reaches_the_page(html: str) -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]", html)
 
 
-def test_a_token_of_thousands_of_characters_is_cut(tmp_path: Path) -> None:
-    made = make()
-    (long,) = (window["window_id"] for window in made.tables["windows"] if "Z" * 9_000 in window["text"])
-    shown = next(row for row in made.tables["contexts"] if row["feature"] == 1 and row["stratum"] == "random")
-    shown["window_id"] = long
-    workspace = publish(made, Workspace(tmp_path / "workspace"))
-    card = write_report(workspace, tmp_path, Wanted("feature", settings={"feature": 1})).read_text(encoding="utf-8")
-    assert "Z" * 100 in card
-    assert "Z" * 200 not in card
+def test_a_token_of_thousands_of_characters_is_cut(html: str) -> None:
+    assert "Z" * 100 in html
+    assert "Z" * 200 not in html
 
 
 def test_the_page_needs_nothing_from_anywhere_and_runs_no_script(page: Page, html: str) -> None:
