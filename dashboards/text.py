@@ -54,15 +54,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return MISSING if value is None or value != value else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-MOST_DIGITS = 5
+MOST_DIGITS = 4
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """Both ends, with more decimals where fewer would make them look the same."""
+    """Both ends, with more decimals where fewer would make them look the same and more would not."""
     if low is None or high is None:
         return MISSING
-    while digits < MOST_DIGITS and low != high and number(low, digits) == number(high, digits):
-        digits += 1
+    longer = range(digits, MOST_DIGITS + 1)
+    digits = next((some for some in longer if number(low, some) != number(high, some)), digits)
     between = " to " if low < 0 else "–"
     return f"{number(low, digits)}{between}{number(high, digits)}"
 

@@ -26,6 +26,9 @@ from labeling.migrations import latest_version
 from labeling.statements import check_only_reads, glob_escaped, literal, quoted, without_explain
 from labeling.workspace import Workspace
 
+NO_BAR = "SET enable_progress_bar = false"
+"""DuckDB would draw a bar into logs and pipes too; how far a run is, we say ourselves."""
+
 
 def fill_labels(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the table `labels` anew, in one transaction."""
@@ -103,6 +106,7 @@ def export_single_file(workspace: Workspace, target: Path) -> Path:
     remove_database(fresh)
     open_snapshot(workspace).close()  # says what is wrong with a missing or damaged one
     with database_errors(fresh), duckdb.connect(fresh) as connection:
+        connection.execute(NO_BAR)
         connection.execute(f"ATTACH {literal(str(workspace.snapshot))} AS snapshot (READ_ONLY)")
         connection.execute(f"COPY FROM DATABASE snapshot TO {quoted(database_of(connection))}")
         for table in TABLES.values():
@@ -153,6 +157,7 @@ def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: i
     connection = duckdb.connect(config={"memory_limit": memory_limit, "threads": threads, "temp_directory": ""})
     try:
         with database_errors(file):
+            connection.execute(NO_BAR)
             connection.execute(f"ATTACH {literal(str(file))} AS snapshot (READ_ONLY)")
             check_version(file, schema_version(connection, "snapshot"))
             create_evidence_views(connection, workspace, temporary=True)

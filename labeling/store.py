@@ -21,6 +21,7 @@ from labeling import evidence
 from labeling.lock import WorkspaceLock
 from labeling.migrations import Migration, latest_version, migrations
 from labeling.snapshot import (
+    NO_BAR,
     check_not_empty,
     copy_database,
     create_evidence_views,
@@ -227,6 +228,7 @@ def connect_migrated(file: Path, *, now: Clock) -> duckdb.DuckDBPyConnection:
     is_new = not file.exists()
     connection = duckdb.connect(str(file))
     try:
+        connection.execute(NO_BAR)
         # Times are stored in UTC; DuckDB would turn zoned ones into the machine's own time.
         connection.execute("SET TimeZone = 'UTC'")
         seen = schema_version(connection, database_name(connection))

@@ -44,8 +44,10 @@ def written_aside(place: Path, *, force: bool) -> Iterator[Path]:
     try:
         yield aside
         _put(aside, place)
-    except BaseException:
+    except BaseException as error:
         _remove(aside)
+        if isinstance(error, OSError) and error.filename and Path(error.filename).is_relative_to(aside):
+            raise UsageError(f"{place} can't be written: {error.strerror}. Name another place.") from error
         raise
 
 
@@ -74,7 +76,7 @@ def _put(aside: Path, place: Path) -> None:
     """Rename; what was there goes away only when the new one is complete."""
     old = place.with_name(f".{place.stem}.old{place.suffix}")
     _remove(old)
-    if place.is_dir():
+    if place.is_dir() or (place.exists() and aside.is_dir()):
         place.rename(old)
     aside.replace(place)
     _remove(old)

@@ -188,7 +188,7 @@ def _(block: Card) -> str:
 def _band(band: WindowBand) -> Iterator[str]:
     yield f"{escape(band.term.title)}:\n"
     for window in band.windows:
-        judged = text.percent(window.probability) if window.probability is not None else "no answer"
+        judged = text.percent(window.probability) if window.probability is not None else "no grade"
         yield f"- {_window(window)} _(judge says {judged})_"
 
 

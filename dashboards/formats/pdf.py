@@ -160,7 +160,7 @@ def _(value: WindowBand) -> dict[str, Any]:
 @shape.register
 def _(value: Window) -> dict[str, Any]:
     runs = [[re.sub(" +", " ", breakable(piece.text)), piece.level] for word in value.words for piece in word.pieces]
-    judged = text.percent(value.probability) if value.probability is not None else "no answer"
+    judged = text.percent(value.probability) if value.probability is not None else "no grade"
     return {"runs": runs, "judged": judged}
 
 

@@ -77,11 +77,11 @@ def choose(request: Request, reader: Reader, name: str | None) -> Chosen | None:
     raise HTTPException(404, f"There is no feature set {name!r}. Known: {known}.")
 
 
-def render(request: Request, template: str, *, chosen: Chosen | None, **values: Any) -> HTMLResponse:
+def render(request: Request, template: str, *, chosen: Chosen | None, code: int = 200, **values: Any) -> HTMLResponse:
     """Fill a template. Pages that need a sample and have none say which command makes one."""
     templates = request.app.state.templates
     name = template if chosen is not None or values.pop("without_sample", False) else "nothing.html.j2"
     page = templates.get_template(name).render(
         chosen=chosen, feature_set=chosen.name if chosen else None, path=request.url.path, tau=queries.TAU, **values
     )
-    return HTMLResponse(page)
+    return HTMLResponse(page, code)

@@ -180,7 +180,13 @@ def _in_order(lines: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     def key(line: dict[str, Any]) -> tuple[Any, ...]:
         place = controls.index(line["control"]) if line["control"] in controls else len(controls)
         own_kind = sort == "headline" and line["headline_of"] is not None  # compares only within one scorer
-        return own_kind, -best.get(maker_of(line), float("-inf")), str(maker_of(line)), line["control"] is not None, place
+        return (
+            own_kind,
+            -best.get(maker_of(line), float("-inf")),
+            str(maker_of(line)),
+            line["control"] is not None,
+            place,
+        )
 
     return sorted(lines, key=key)
 

@@ -54,7 +54,8 @@ def sql(
         figure = charts.plot(answer.head(PLOTTED))
     tables = connections(request).remember(reader, "dictionary", lambda: _dictionary(reader))
     return render(
-        request, "sql.html.j2", chosen=chosen, without_sample=True, text=text, mistake=mistake, plot=plot, figure=figure,
+        request, "sql.html.j2", code=400 if mistake else 200, chosen=chosen,
+        without_sample=True, text=text, mistake=mistake, plot=plot, figure=figure,
         answer=answer.head(ROWS) if answer is not None else None, cut=answer is not None and len(answer) > ROWS, rows=ROWS,
         tables=tables, examples=EXAMPLES, seconds=SECONDS,
     )  # fmt: skip

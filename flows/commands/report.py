@@ -105,8 +105,8 @@ def _asked(kind: str, **given: Any) -> dict[str, Any]:
     asked = {name: value for name, value in given.items() if value not in (None, False, ())}
     for name in asked:
         if name not in known:
-            able = " and ".join(other for other in reports.names() if name in reports.settings_of(other))
-            raise UsageError(f"The report {kind} has no use for {OPTIONS[name]}; {able} has.")
+            able = " or ".join(other for other in reports.names() if name in reports.settings_of(other))
+            raise UsageError(f"The report {kind} has no use for {OPTIONS[name]}; use it with {able}.")
     return asked
 
 

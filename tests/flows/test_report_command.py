@@ -39,7 +39,7 @@ def test_two_dictionaries_are_compared_without_pairs(mini: Mini, tmp_path: Path)
         (["--format", "docx"], "Known: html, markdown, pdf."),
         (["--to", "x.docx"], "Endings: .html, .md, .pdf."),
         (["--to", "x.md", "--format", "pdf"], "does not end as --format pdf does"),
-        (["tags", "--feature", "1"], "has no use for --feature; feature and neighborhood has."),
+        (["tags", "--feature", "1"], "has no use for --feature; use it with feature or neighborhood."),
         (["feature"], "--feature NUMBER"),
         (["feature", "--feature", "64"], "features are 0 to 63"),
         (["feature", "--feature", "1", "--set", "min"], "Did you mean 'mini'"),
