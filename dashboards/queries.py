@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from labeling.snapshot import open_snapshot, select
+from labeling.feature_files import FeatureFiles
+from labeling.snapshot import open_snapshot, read
 from labeling.types import STRICT_TAU_SHARE, TAU_SHARE
 from labeling.workspace import Workspace
 
@@ -26,13 +27,19 @@ STRICT_TAU = STRICT_TAU_SHARE
 class Reader:
     """A snapshot that is open for reading."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: FeatureFiles) -> None:
         self._connection = connection
+        self._files = files
         self.generation: tuple[int, int, int] | None = None
         """Which snapshot it reads, where that is looked after."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
-        return select(self._connection, sql, parameters, timeout_seconds=600.0)
+        """Rows of a statement of this package. What a person typed is a parameter, or goes through `snapshot.select`."""
+        return read(self._connection, sql, parameters, timeout_seconds=600.0)
+
+    def rows_of(self, table: str, sample_id: str, feature: int) -> str:
+        """A large table for a FROM clause that asks about one feature: the files alone that can hold its rows."""
+        return self._files.rows(self.query, table, sample_id, feature)
 
     def close(self) -> None:
         self._connection.close()
@@ -43,7 +50,7 @@ def open_reader(workspace: Workspace) -> Iterator[Reader]:
     """The published snapshot of a workspace. Raise FeatlasError when there is none."""
     connection = open_snapshot(workspace)
     try:
-        yield Reader(connection)
+        yield Reader(connection, FeatureFiles(workspace))
     finally:
         connection.close()
 
