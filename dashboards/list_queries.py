@@ -73,7 +73,9 @@ class Page:
     total: int
 
 
-def feature_page(reader: Reader, sample_id: str, filters: Filters, order: Order, *, after: After | None, n: int) -> Page:
+def feature_page(
+    reader: Reader, sample_id: str, filters: Filters, order: Order, *, after: After | None, n: int
+) -> Page:
     """`n` rows of a list of features. Every label is looked at once, in the columns that are asked about."""
     where, values = _conditions(sample_id, filters)
     column = _column(order.sort)
@@ -161,7 +163,9 @@ def _search(sample_id: str, text: str, where: SearchIn) -> tuple[str, list[Any]]
     if where == "label":
         return "contains(lower(label), lower(?))", [text]
     spellings = [f"{piece}{text.lower()}" for piece in PIECES]
-    condition = "feature IN (SELECT feature FROM feature_tokens WHERE sample_id = ? AND lower(token) IN (SELECT unnest(?)))"
+    condition = (
+        "feature IN (SELECT feature FROM feature_tokens WHERE sample_id = ? AND lower(token) IN (SELECT unnest(?)))"
+    )
     # Ġ has a lower case of its own
     return condition, [sample_id, [*spellings, *(spelling.lower() for spelling in spellings)]]
 

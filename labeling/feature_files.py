@@ -46,9 +46,7 @@ class Held:
     last_sample: str
 
     def may_hold(self, sample_id: str, feature: int) -> bool:
-        return (
-            self.first_feature <= feature <= self.last_feature and self.first_sample <= sample_id <= self.last_sample
-        )
+        return self.first_feature <= feature <= self.last_feature and self.first_sample <= sample_id <= self.last_sample
 
 
 @dataclass(frozen=True)

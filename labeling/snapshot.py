@@ -155,7 +155,9 @@ def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: i
         with database_errors(file):
             connection.execute(f"ATTACH {literal(str(file))} AS snapshot (READ_ONLY)")
             check_version(file, schema_version(connection, "snapshot"))
-            connection.execute("SET parquet_metadata_cache = true")  # what says what stands where in a file is read once
+            connection.execute(
+                "SET parquet_metadata_cache = true"
+            )  # what says what stands where in a file is read once
             create_evidence_views(connection, workspace, temporary=True)
             close_the_door(connection, workspace)
     except BaseException:
