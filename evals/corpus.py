@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from evals.intervals import TAIL, Interval
 from evals.items import Float
@@ -143,14 +144,17 @@ def seen_false_positive(design: Design, grades: Float) -> Float32:
 
 
 def _weighted_sums(design: Design, grades: Float, noise: Noise, part: int) -> list[Float32]:
-    """[F, draws] randomly weighted sums over one part: of items, of yes answers, of grades, of squared grades."""
+    """[F, draws] randomly weighted sums over one part: of items, of yes answers, of grades, of squared grades.
+
+    Sparse products add up document by document. Dense ones take paths whose last digits depend on the number of features.
+    """
     chosen = design.group_cell % N_PARTS == part
     row, rank = design.group_cell[chosen] // N_PARTS, design.group_rank[chosen]
     width = int(rank.max(initial=0)) + 1
     sums = []
     for values in (np.ones_like(grades), (grades >= 0.5).astype(float), grades, grades**2):
         by_document = np.bincount(design.group, weights=values, minlength=len(design.group_cell))
-        dense = np.zeros((design.shape[0], width), np.float32)
-        dense[row, rank] = by_document[chosen]
-        sums.append(dense @ noise.documents[part, :width])
+        of_part = by_document[chosen].astype(np.float32)
+        weights = sparse.csr_array((of_part, (row, rank)), shape=(design.shape[0], width))
+        sums.append(weights @ noise.documents[part, :width])
     return sums

@@ -21,7 +21,7 @@ from dashboards.comparing import (
 from dashboards.pages._files import csv_response
 from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, comparer, connections, render
 from dashboards.queries import Reader
-from dashboards.score_tables import CORE, score_tables
+from dashboards.score_tables import CORE, maker_of, rank, score_tables
 from dashboards.wording import CONTROLS, METRICS
 from labeling.errors import UsageError
 
@@ -137,8 +137,8 @@ def _true_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     true = [line for line in lines if line["control"] is None]
     found: dict[str, str] = {}
     for line in lines:
-        beside = [t for t in true if _maker(t) == _maker(line)] or [
-            t for t in true if _maker(t)[2:] == _maker(line)[2:]
+        beside = [t for t in true if maker_of(t) == maker_of(line)] or [
+            t for t in true if maker_of(t)[2:] == maker_of(line)[2:]
         ]
         if line["control"] is not None and beside:
             found[row_key(line)] = row_key(beside[0])
@@ -174,26 +174,15 @@ def _in_order(lines: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     best: dict[tuple[Any, ...], float] = {}
     for line in lines:
         if line["control"] is None:
-            best[_maker(line)] = _rank(line["all"].get(sort))
+            best[maker_of(line)] = rank(line["all"].get(sort))
     controls = list(CONTROLS)
 
     def key(line: dict[str, Any]) -> tuple[Any, ...]:
         place = controls.index(line["control"]) if line["control"] in controls else len(controls)
         own_kind = sort == "headline" and line["headline_of"] is not None  # compares only within one scorer
-        return own_kind, -best.get(_maker(line), float("-inf")), str(_maker(line)), line["control"] is not None, place
+        return own_kind, -best.get(maker_of(line), float("-inf")), str(maker_of(line)), line["control"] is not None, place
 
     return sorted(lines, key=key)
-
-
-def _maker(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(line[name] for name in ("explainer", "explainer_model", "scorer", "judge_model"))
-
-
-def _rank(cell: Mapping[str, Any] | None) -> float:
-    """Rows are sorted by the lower end of the interval: a high mean of few features is not a good one."""
-    if cell is None or cell["mean"] is None:
-        return float("-inf")
-    return float(cell["low"] if cell["low"] is not None else cell["mean"])
 
 
 def _points(rows: Sequence[dict[str, Any]], x: str, y: str) -> list[dict[str, Any]]:

@@ -204,7 +204,8 @@ def _choose(subject: Subject, windows: Windows) -> dict[int, tuple[str, ...]]:
     piles = {name: np.unique(contexts.row[contexts.stratum == name]) for name in WANTED}
     piles = {name: rows[without_repeats(rows, windows.text)] for name, rows in piles.items()}
     shares = even_shares([len(piles[name]) for name in QUANTILES], PER_QUANTILE)
-    wanted: dict[str, int] = {**WANTED, **dict(zip(QUANTILES, shares, strict=True))}
+    wanted: dict[str, int] = dict(WANTED)
+    wanted.update(zip(QUANTILES, shares, strict=True))
     for stratum, rows in piles.items():
         for row in generator.permutation(rows)[: wanted[stratum]]:
             chosen[int(row)] = (*chosen.get(int(row), ()), stratum)

@@ -91,7 +91,7 @@ def publish(made: Made, workspace: Workspace) -> Workspace:
 
 def _corpus(made: Made, documents: int) -> Rows:
     made.add("corpus_problems", corpus_id="c1", problem="not JSON", n=1_234, example=f"a.jsonl:7: {NASTY}")
-    texts = [f"{NASTY} " + "Z" * 10_000 + " while the end", *list(topics.values())[:documents]]
+    texts = ["Z" * 10_000 + f" {NASTY} while the end", *list(topics.values())[:documents]]
     for number, text in enumerate(texts):
         tokens = [(m.group(), m.start(), m.end()) for m in re.finditer(r"Z{99,}|\w{1,6}|[^\w\s]", text[:12_000])]
         split = ("score", "explain", "score", "select")[number % 4]
