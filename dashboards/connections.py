@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from dashboards.queries import Reader
 from labeling.errors import FeatlasError
+from labeling.feature_files import FeatureFiles
 from labeling.snapshot import open_snapshot
 from labeling.workspace import Workspace
 
@@ -36,6 +37,7 @@ class Connections:
         self._idle: list[Reader] = []
         self._remembered: dict[Hashable, object] = {}
         self._generation: Generation | None = None
+        self._files = FeatureFiles(workspace)
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -83,7 +85,7 @@ class Connections:
             generation = self._generation
             if self._idle:
                 return generation, self._idle.pop()
-        return generation, Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2))
+        return generation, Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._files)
 
     def _give_back(self, generation: Generation | None, reader: Reader, *, broken: bool) -> None:
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from dashboards.queries import TAU, Reader
@@ -70,20 +72,24 @@ def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> 
     """
     return reader.query(
         """
-        WITH near AS (
+        WITH near AS MATERIALIZED (
             SELECT * FROM neighbors WHERE feature_set = $1 AND feature = $3
         ),
+        wanted AS (SELECT neighbor AS feature FROM near UNION SELECT $3::INTEGER),
         top AS (
-            SELECT feature, list(token ORDER BY rank) AS tokens FROM feature_tokens
-            WHERE sample_id = $2 AND (feature = $3 OR feature IN (SELECT neighbor FROM near)) GROUP BY feature
+            SELECT feature, list(token ORDER BY rank) AS tokens FROM feature_tokens SEMI JOIN wanted USING (feature)
+            WHERE sample_id = $2 GROUP BY feature
+        ),
+        named AS (
+            SELECT feature, label, score, score_low, score_high, firing_rate, status, cluster
+            FROM labels SEMI JOIN wanted USING (feature) WHERE sample_id = $2
         ),
         own AS (SELECT coalesce((SELECT tokens FROM top WHERE feature = $3), []) AS tokens)
-        SELECT near.method, near.rank, near.neighbor, near.similarity, l.label, l.score, l.score_low, l.score_high,
-               l.firing_rate, l.status, l.cluster,
+        SELECT near.method, near.rank, near.neighbor, near.similarity, l.* EXCLUDE (feature),
                list_filter(own.tokens, lambda t: NOT list_contains(coalesce(top.tokens, []), t)) AS only_here,
                list_filter(coalesce(top.tokens, []), lambda t: NOT list_contains(own.tokens, t)) AS only_there
         FROM near CROSS JOIN own
-        LEFT JOIN labels AS l ON l.sample_id = $2 AND l.feature = near.neighbor
+        LEFT JOIN named AS l ON l.feature = near.neighbor
         LEFT JOIN top ON top.feature = near.neighbor
         ORDER BY near.method, near.rank
         """,
@@ -115,8 +121,8 @@ def has_tags(reader: Reader, sample_id: str, number: int) -> bool:
 
 def evidence(reader: Reader, sample_id: str, number: int, explanation_id: str) -> pl.DataFrame:
     """The windows that an explainer was shown of the feature, in its order, with the activations that it could see."""
-    return reader.query(
-        """
+    found = reader.query(
+        f"""
         WITH asked AS (
             SELECT unnest(evidence) AS window_id, generate_subscripts(evidence, 1) AS place FROM explanations
             WHERE explanation_id = $3 AND sample_id = $1 AND feature = $2
@@ -125,19 +131,16 @@ def evidence(reader: Reader, sample_id: str, number: int, explanation_id: str) -
             SELECT window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
                    any_value(activations) AS activations,
                    coalesce(min(stratum) FILTER (stratum <> 'top'), 'top') AS stratum
-            FROM contexts WHERE sample_id = $1 AND feature = $2 AND split = 'explain' GROUP BY window_id
+            FROM {reader.rows_of("contexts", sample_id, number)}
+            WHERE sample_id = $1 AND feature = $2 AND split = 'explain' GROUP BY window_id
         )
-        SELECT a.place, a.window_id, w.document_id, w.text, w.token_starts, w.token_ends, d.name AS document,
-               c.max_activation, coalesce(c.positions, []) AS positions, coalesce(c.activations, []) AS activations,
-               coalesce(c.stratum, 'other') AS stratum
-        FROM asked AS a JOIN samples AS s ON s.sample_id = $1
-        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = a.window_id
-        LEFT JOIN documents AS d ON d.corpus_id = s.corpus_id AND d.document_id = w.document_id
-        LEFT JOIN seen AS c ON c.window_id = a.window_id
-        ORDER BY a.place
+        SELECT a.place, a.window_id, c.max_activation, coalesce(c.positions, []) AS positions,
+               coalesce(c.activations, []) AS activations, coalesce(c.stratum, 'other') AS stratum
+        FROM asked AS a LEFT JOIN seen AS c USING (window_id) ORDER BY a.place
         """,
         [sample_id, number, explanation_id],
     )
+    return _with_windows(reader, sample_id, found)
 
 
 def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int | None]:
@@ -152,30 +155,53 @@ def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int
 
 def contexts(reader: Reader, sample_id: str, number: int, *, split: str, most: int, strata: list[str]) -> pl.DataFrame:
     """Windows of one split, at most `most` of each stratum, the strongest first."""
-    return reader.query(
-        """
-        WITH chosen AS (
-            SELECT * FROM contexts
-            WHERE sample_id = $1 AND feature = $2 AND split = $3 AND list_contains($5, stratum)
-            QUALIFY row_number() OVER (PARTITION BY stratum ORDER BY max_activation DESC, window_id) <= $4
-        )
-        SELECT c.stratum, c.window_id, c.max_activation, c.positions, c.activations, c.population, c.sampled,
-               w.document_id, w.text, w.token_starts, w.token_ends, d.name AS document
-        FROM chosen AS c
-        JOIN samples AS s USING (sample_id)
-        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = c.window_id
-        LEFT JOIN documents AS d ON d.corpus_id = s.corpus_id AND d.document_id = w.document_id
-        ORDER BY c.stratum, c.max_activation DESC, c.window_id
+    found = reader.query(
+        f"""
+        SELECT stratum, window_id, max_activation, positions, activations, population, sampled
+        FROM {reader.rows_of("contexts", sample_id, number)}
+        WHERE sample_id = $1 AND feature = $2 AND split = $3 AND list_contains($5, stratum)
+        QUALIFY row_number() OVER (PARTITION BY stratum ORDER BY max_activation DESC, window_id) <= $4
+        ORDER BY stratum, max_activation DESC, window_id
         """,
         [sample_id, number, split, most, strata],
     )
+    return _with_windows(reader, sample_id, found)
 
 
 def beside_windows(reader: Reader, corpus_id: str, windows: list[int]) -> pl.DataFrame:
     """Text of the windows right before and after some windows, of the same document where there are any."""
-    wanted = sorted({window + step for window in windows for step in (-1, 1)})
-    sql = "SELECT window_id, document_id, text FROM windows WHERE corpus_id = ? AND list_contains(?, window_id)"
-    return reader.query(sql, [corpus_id, wanted])
+    wanted = {window + step for window in windows for step in (-1, 1)}
+    sql = f"SELECT window_id, document_id, text FROM windows WHERE corpus_id = ? AND window_id IN ({_listed(wanted)})"
+    return reader.query(sql, [corpus_id])
+
+
+def _with_windows(reader: Reader, sample_id: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have a `window_id`, with the window's text, tokens and document; those of no known window are left out.
+
+    Windows are looked up by numbers in the statement, so that files are read only where these stand: in a join, files
+    would be read from the least number to the greatest.
+    """
+    texts = reader.query(
+        f"""
+        WITH w AS (
+            SELECT corpus_id, window_id, document_id, text, token_starts, token_ends FROM windows
+            WHERE corpus_id = $1 AND window_id IN ({_listed(rows["window_id"])})
+        )
+        SELECT w.* EXCLUDE (corpus_id), d.name AS document FROM w LEFT JOIN documents AS d USING (corpus_id, document_id)
+        """,
+        [_corpus(reader, sample_id)],
+    )
+    return rows.join(texts, on="window_id", how="inner", maintain_order="left")
+
+
+def _corpus(reader: Reader, sample_id: str) -> str | None:
+    found = reader.query("SELECT corpus_id FROM samples WHERE sample_id = ?", [sample_id])["corpus_id"]
+    return found[0] if len(found) else None
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    """Numbers for an IN condition, each once; NULL, which equals nothing, where there are none."""
+    return ", ".join(f"{number:d}" for number in sorted(set(numbers))) or "NULL"
 
 
 def judgments(
@@ -186,26 +212,25 @@ def judgments(
     Without an explanation, the feature's own labels; without a judge, any. What scorers that ask in trials asked has a
     `variant`, and their own `truth` where there is one.
     """
-    return reader.query(
-        """
+    found = reader.query(
+        f"""
         WITH truth AS (
-            SELECT feature, window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
+            SELECT window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
                    any_value(activations) AS activations,
                    coalesce(min(stratum) FILTER (stratum <> 'top'), 'top') AS stratum
-            FROM contexts WHERE sample_id = $1 AND feature = $2 AND split = 'score' GROUP BY feature, window_id
+            FROM {reader.rows_of("contexts", sample_id, number)}
+            WHERE sample_id = $1 AND feature = $2 AND split = 'score' GROUP BY window_id
         ),
         panel AS (
-            SELECT window_id, max_activation, stratum FROM panel_activity WHERE sample_id = $1 AND feature = $2
+            SELECT window_id, max_activation, stratum FROM {reader.rows_of("panel_activity", sample_id, number)}
+            WHERE sample_id = $1 AND feature = $2
         )
-        SELECT j.*, w.text, w.token_starts, w.token_ends,
-               coalesce(t.max_activation, p.max_activation, 0) AS max_activation,
+        SELECT j.*, coalesce(t.max_activation, p.max_activation, 0) AS max_activation,
                coalesce(t.stratum, p.stratum, 'random') AS stratum,
                coalesce(t.positions, []) AS positions, coalesce(t.activations, []) AS activations,
                coalesce(t.max_activation, p.max_activation, 0) > f.tau AS fires
-        FROM judgments AS j
-        JOIN features AS f USING (sample_id, feature)
-        JOIN samples AS s USING (sample_id)
-        JOIN windows AS w ON w.corpus_id = s.corpus_id AND w.window_id = j.window_id
+        FROM {reader.rows_of("judgments", sample_id, number)} AS j
+        CROSS JOIN (SELECT tau FROM features WHERE sample_id = $1 AND feature = $2) AS f
         LEFT JOIN truth AS t ON t.window_id = j.window_id
         LEFT JOIN panel AS p ON p.window_id = j.window_id
         WHERE j.sample_id = $1 AND j.feature = $2 AND j.scorer = $3 AND j.split = 'score'
@@ -216,3 +241,4 @@ def judgments(
         """,
         [sample_id, number, scorer, explanation_id, judge],
     )
+    return _with_windows(reader, sample_id, found)

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dashboards.text import JOINERS, shorten, visible
 from labeling.windows import token_of_character
@@ -19,8 +19,7 @@ LONGEST_PIECE = 160
 """Characters of one token that are shown; some tokens of generated text are thousands long."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A run of text with one shade."""
 
     text: str
@@ -30,8 +29,7 @@ class Piece:
     """Raw activation; None where the token is silent."""
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """Pieces drawn together. `split` says that only a part of a longer word is active."""
 
     pieces: tuple[Piece, ...]
@@ -104,7 +102,7 @@ def _words(pieces: Iterable[Piece]) -> Iterator[Word]:
     group: list[Piece] = []
     for piece in pieces:
         if group and not piece.level and not piece.text.strip(JOINERS):
-            group[-1] = replace(group[-1], text=group[-1].text + piece.text)
+            group[-1] = group[-1]._replace(text=group[-1].text + piece.text)
             continue
         letters = _is_word_part(piece.text)
         unspaced = letters and bool(group) and bool(_UNSPACED.search(group[-1].text + piece.text))

@@ -17,6 +17,11 @@ SearchIn = Literal["label", "text"]
 Sort = Literal["score_low", "score", "score_high", "score_shrunk", "q", "firing_rate", "max_activation", "feature"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 Direction = Literal["asc", "desc"]
+SHOWN = (
+    *("feature", "label", "score", "score_low", "score_high", "score_shrunk", "q", "metric", "scorer", "firing_rate"),
+    *("max_activation", "status", "cluster", "cluster_name"),
+)
+"""Columns of a page of a list. What it leaves out, such as the neighbors' labels, takes most of the time to read."""
 PIECES = ("", " ", "Ġ", "▁", "##")
 """How tokenizers write the beginning or the rest of a word: a search for `the` finds all of these."""
 
@@ -60,27 +65,49 @@ class After:
     feature: int
 
 
-def feature_list(
-    reader: Reader, sample_id: str, filters: Filters, order: Order, *, after: After | None, n: int | None
-) -> pl.DataFrame:
-    """Rows of the table `labels`; `n` None gives all."""
+@dataclass(frozen=True)
+class Page:
+    """Some rows of a list. `total` counts the features of the whole list, over all its pages."""
+
+    rows: pl.DataFrame
+    total: int
+
+
+def feature_page(
+    reader: Reader, sample_id: str, filters: Filters, order: Order, *, after: After | None, n: int
+) -> Page:
+    """`n` rows of a list of features. Every label is looked at once, in the columns that are asked about."""
     where, values = _conditions(sample_id, filters)
-    if after is not None:
-        condition, more = _beyond(order, after)
-        where.append(condition)
-        values += more
-    limit = "" if n is None else f"LIMIT {n:d}"
+    column = _column(order.sort)
+    beyond, more = ("true", []) if after is None else _beyond(order.direction, after)
+    by = f"{column} {order.direction} NULLS LAST, feature"
+    found = reader.query(
+        f"""
+        WITH found AS MATERIALIZED (
+            SELECT feature, {column} AS sorted FROM labels WHERE {" AND ".join(where)}
+        ),
+        page AS (
+            SELECT feature FROM found WHERE {beyond} ORDER BY sorted {order.direction} NULLS LAST, feature LIMIT {n:d}
+        )
+        SELECT (SELECT count(*) FROM found) AS total, (SELECT list(feature) FROM page) AS features
+        """,
+        [*values, *more],
+    )
+    features, total = found["features"].to_list()[0] or [], int(found["total"][0])
+    sql = f"""
+        SELECT {", ".join(SHOWN)} FROM labels WHERE sample_id = ? AND feature IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}
+    """
+    return Page(reader.query(sql, [sample_id, features]), total)
+
+
+def feature_list(reader: Reader, sample_id: str, filters: Filters, order: Order) -> pl.DataFrame:
+    """All rows of the table `labels` that a list holds, in its order."""
+    where, values = _conditions(sample_id, filters)
     sql = f"""
         SELECT * FROM labels WHERE {" AND ".join(where)}
-        ORDER BY {_column(order.sort)} {order.direction} NULLS LAST, feature {limit}
+        ORDER BY {_column(order.sort)} {order.direction} NULLS LAST, feature
     """
     return reader.query(sql, values)
-
-
-def count_features(reader: Reader, sample_id: str, filters: Filters) -> int:
-    """How many features a list holds, over all its pages."""
-    where, values = _conditions(sample_id, filters)
-    return int(reader.query(f"SELECT count(*) AS n FROM labels WHERE {' AND '.join(where)}", values)["n"][0])
 
 
 def filter_choices(reader: Reader, sample_id: str) -> dict[str, list[Any]]:
@@ -136,18 +163,19 @@ def _search(sample_id: str, text: str, where: SearchIn) -> tuple[str, list[Any]]
     if where == "label":
         return "contains(lower(label), lower(?))", [text]
     spellings = [f"{piece}{text.lower()}" for piece in PIECES]
-    condition = "feature IN (SELECT feature FROM feature_tokens WHERE sample_id = ? AND list_contains(?, lower(token)))"
+    condition = (
+        "feature IN (SELECT feature FROM feature_tokens WHERE sample_id = ? AND lower(token) IN (SELECT unnest(?)))"
+    )
     # Ġ has a lower case of its own
     return condition, [sample_id, [*spellings, *(spelling.lower() for spelling in spellings)]]
 
 
-def _beyond(order: Order, after: After) -> tuple[str, list[Any]]:
-    """Rows that come after one row. Missing values come last, whatever the direction."""
-    column = _column(order.sort)
+def _beyond(direction: Direction, after: After) -> tuple[str, list[Any]]:
+    """Rows whose value `sorted` comes after that of one row. Missing values come last, whatever the direction."""
     if after.value is None:
-        return f"({column} IS NULL AND feature > ?)", [after.feature]
-    sign = "<" if order.direction == "desc" else ">"
-    condition = f"({column} {sign} ? OR ({column} = ? AND feature > ?) OR {column} IS NULL)"
+        return "(sorted IS NULL AND feature > ?)", [after.feature]
+    sign = "<" if direction == "desc" else ">"
+    condition = f"(sorted {sign} ? OR (sorted = ? AND feature > ?) OR sorted IS NULL)"
     return condition, [after.value, after.value, after.feature]
 
 

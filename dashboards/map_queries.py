@@ -105,14 +105,20 @@ def neighborhood(reader: Reader, feature_set: str, sample_id: str, feature: int,
               AND n.neighbor <> $2 AND n.neighbor NOT IN (SELECT feature FROM one)
             GROUP BY n.neighbor ORDER BY similarity DESC, n.neighbor LIMIT $4
         ),
-        around AS (
+        around AS MATERIALIZED (
             SELECT $2::INTEGER AS feature, 1.0 AS similarity, 0 AS step
             UNION ALL SELECT feature, similarity, 1 FROM one
             UNION ALL SELECT feature, similarity, 2 FROM two
+        ),
+        placed AS (
+            SELECT feature, x, y FROM map_points SEMI JOIN around USING (feature) WHERE feature_set = $1
+        ),
+        named AS (
+            SELECT feature, label, score, score_low, score_high, firing_rate AS rate, cluster, status
+            FROM labels SEMI JOIN around USING (feature) WHERE sample_id = $3
         )
-        SELECT a.*, m.x, m.y, l.label, l.score, l.score_low, l.score_high, l.firing_rate AS rate, l.cluster, l.status
-        FROM around AS a JOIN map_points AS m ON m.feature_set = $1 AND m.feature = a.feature
-        LEFT JOIN labels AS l ON l.sample_id = $3 AND l.feature = a.feature
+        SELECT a.*, m.x, m.y, l.* EXCLUDE (feature)
+        FROM around AS a JOIN placed AS m ON m.feature = a.feature LEFT JOIN named AS l ON l.feature = a.feature
         ORDER BY a.step, a.similarity DESC, a.feature
         """,
         [feature_set, feature, sample_id, most],

@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from labeling.snapshot import open_snapshot, select
+from labeling.feature_files import FeatureFiles
+from labeling.snapshot import open_snapshot, read
 from labeling.types import STRICT_TAU_SHARE, TAU_SHARE
 from labeling.workspace import Workspace
 
@@ -26,13 +27,19 @@ STRICT_TAU = STRICT_TAU_SHARE
 class Reader:
     """A snapshot that is open for reading."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: FeatureFiles) -> None:
         self._connection = connection
+        self._files = files
         self.generation: tuple[int, int, int] | None = None
         """Which snapshot it reads, where that is looked after."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
-        return select(self._connection, sql, parameters, timeout_seconds=600.0)
+        """Rows of a statement of this package. What a person typed is a parameter, or goes through `snapshot.select`."""
+        return read(self._connection, sql, parameters, timeout_seconds=600.0)
+
+    def rows_of(self, table: str, sample_id: str, feature: int) -> str:
+        """A large table for a FROM clause that asks about one feature: the files alone that can hold its rows."""
+        return self._files.rows(self.query, table, sample_id, feature)
 
     def close(self) -> None:
         self._connection.close()
@@ -43,7 +50,7 @@ def open_reader(workspace: Workspace) -> Iterator[Reader]:
     """The published snapshot of a workspace. Raise FeatlasError when there is none."""
     connection = open_snapshot(workspace)
     try:
-        yield Reader(connection)
+        yield Reader(connection, FeatureFiles(workspace))
     finally:
         connection.close()
 
@@ -153,8 +160,9 @@ def scoreboard(reader: Reader, feature_set: str) -> pl.DataFrame:
 
 
 _CURRENT_SCORES = """
-    SELECT x.* FROM scores AS x LEFT JOIN runs AS r USING (run_id) LEFT JOIN explanations AS e USING (explanation_id)
-    WHERE list_contains($1, x.sample_id) AND abs(x.tau - $2) < 1e-9 AND coalesce(e.repeat, 0) = 0
+    SELECT x.* FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+    ANTI JOIN (SELECT explanation_id FROM explanations WHERE repeat > 0) AS e USING (explanation_id)
+    WHERE list_contains($1, x.sample_id) AND abs(x.tau - $2) < 1e-9
     QUALIFY row_number() OVER (
         PARTITION BY x.sample_id, x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.control,
                      x.metric
@@ -201,9 +209,13 @@ def score_bins(
 def _spread_over_clusters(order: str) -> str:
     """Labels in an order, at most one of a cluster, so that a list does not show one idea eight times."""
     return f"""
-        SELECT * FROM labels WHERE sample_id = ? AND label IS NOT NULL AND score IS NOT NULL AND status = 'ok'
-        QUALIFY row_number() OVER (PARTITION BY coalesce(cluster, -1 - feature) ORDER BY {order}) = 1
-        ORDER BY {order} LIMIT ?
+        WITH first AS (
+            SELECT feature FROM labels
+            WHERE sample_id = $1 AND label IS NOT NULL AND score IS NOT NULL AND status = 'ok'
+            QUALIFY row_number() OVER (PARTITION BY coalesce(cluster, -1 - feature) ORDER BY {order}) = 1
+            ORDER BY {order} LIMIT $2
+        )
+        SELECT * FROM labels WHERE sample_id = $1 AND feature IN (SELECT feature FROM first) ORDER BY {order}
     """
 
 
@@ -220,26 +232,35 @@ def worst_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
 def fooled_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
     """Labels that tell firing windows from random ones but not from look-alikes, the widest gap first."""
     return reader.query(
-        f"""
-        WITH current AS ({_CURRENT_SCORES}),
+        """
+        WITH current AS (
+            SELECT x.feature, x.metric, x.value FROM scores AS x
+            JOIN labels AS l
+              ON l.sample_id = x.sample_id AND l.feature = x.feature
+             AND l.explainer = x.explainer AND l.scorer = x.scorer
+             AND l.explainer_model IS NOT DISTINCT FROM x.explainer_model
+             AND l.judge_model IS NOT DISTINCT FROM x.judge_model
+            LEFT JOIN runs AS r ON r.run_id = x.run_id
+            ANTI JOIN (SELECT explanation_id FROM explanations WHERE repeat > 0) AS e ON e.explanation_id = x.explanation_id
+            WHERE x.sample_id = $1 AND abs(x.tau - $2) < 1e-9 AND x.metric IN ('balanced_random', 'balanced_hard')
+              AND x.control IS NULL AND l.status = 'ok'
+            QUALIFY row_number() OVER (
+                PARTITION BY x.feature, x.metric ORDER BY x.epoch, r.started_at DESC NULLS LAST, x.score_id
+            ) = 1
+        ),
         gaps AS (
-            SELECT c.feature, max(c.value) FILTER (c.metric = 'balanced_random') AS against_random,
-                   max(c.value) FILTER (c.metric = 'balanced_hard') AS against_hard
-            FROM current AS c JOIN labels AS l
-              ON l.sample_id = c.sample_id AND l.feature = c.feature
-             AND l.explainer = c.explainer AND l.scorer = c.scorer
-             AND l.explainer_model IS NOT DISTINCT FROM c.explainer_model
-             AND l.judge_model IS NOT DISTINCT FROM c.judge_model
-            WHERE c.control IS NULL AND l.status = 'ok' GROUP BY c.feature
+            SELECT feature, max(value) FILTER (metric = 'balanced_random') AS against_random,
+                   max(value) FILTER (metric = 'balanced_hard') AS against_hard
+            FROM current GROUP BY feature
         )
         SELECT l.*, g.against_random, g.against_hard FROM gaps AS g JOIN labels AS l USING (feature)
-        WHERE l.sample_id = $3 AND g.against_random > g.against_hard
+        WHERE l.sample_id = $1 AND g.against_random > g.against_hard
         QUALIFY row_number() OVER (
             PARTITION BY coalesce(l.cluster, -1 - feature) ORDER BY g.against_random - g.against_hard DESC, feature
         ) = 1
-        ORDER BY g.against_random - g.against_hard DESC, feature LIMIT $4
+        ORDER BY g.against_random - g.against_hard DESC, feature LIMIT $3
         """,
-        [[sample_id], TAU, sample_id, n],
+        [sample_id, TAU, n],
     )
 
 

@@ -112,10 +112,18 @@ def disagreed_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
 
 
 def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
-    """Compare the newest label and score of each feature with the one before, by the same explainer, model and judge."""
+    """Compare the newest label and score of each feature with the one before, by the same explainer, model and judge.
+
+    Only what was written more than once is put in order: of a first run that is nothing. Once or more is found by a hash,
+    which takes a fraction of the memory.
+    """
     labels = reader.query(
         """
-        WITH told AS (
+        WITH again AS (
+            SELECT hash(feature, explainer, explainer_model, repeat) AS who FROM explanations
+            WHERE sample_id = $1 AND state = 'labeled' GROUP BY who HAVING count(*) > 1
+        ),
+        told AS (
             SELECT feature, explainer, text, created_at,
                    lag(text) OVER (
                        PARTITION BY feature, explainer, explainer_model, repeat ORDER BY created_at, explanation_id
@@ -124,25 +132,33 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
                        PARTITION BY feature, explainer, explainer_model, repeat
                        ORDER BY created_at DESC, explanation_id DESC
                    ) AS place
-            FROM explanations WHERE sample_id = ? AND state = 'labeled'
+            FROM explanations WHERE sample_id = $1 AND state = 'labeled'
+              AND hash(feature, explainer, explainer_model, repeat) IN (SELECT who FROM again)
         )
         SELECT feature, explainer, before, text AS now, count(*) OVER () AS total FROM told
-        WHERE place = 1 AND before IS NOT NULL AND before <> text ORDER BY created_at DESC, feature LIMIT ?
+        WHERE place = 1 AND before IS NOT NULL AND before <> text ORDER BY created_at DESC, feature LIMIT $2
         """,
         [sample_id, most],
     )
     scores = reader.query(
         """
-        WITH told AS (
+        WITH again AS (
+            SELECT hash(feature, explainer, explainer_model, scorer, judge_model, epoch) AS who FROM scores
+            WHERE sample_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL AND value IS NOT NULL
+            GROUP BY who HAVING count(*) > 1
+        ),
+        told AS (
             SELECT x.feature, x.explainer, x.scorer, x.value, x.low, x.high, r.started_at,
                    lag(x.value) OVER w AS value_before, lag(x.low) OVER w AS low_before, lag(x.high) OVER w AS high_before,
                    row_number() OVER (
                        PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch
                        ORDER BY r.started_at DESC NULLS LAST, x.score_id DESC
                    ) AS place
-            FROM scores AS x LEFT JOIN runs AS r USING (run_id) LEFT JOIN explanations AS e USING (explanation_id)
+            FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+            ANTI JOIN (SELECT explanation_id FROM explanations WHERE repeat > 0) AS e USING (explanation_id)
             WHERE x.sample_id = $1 AND x.metric = 'headline' AND abs(x.tau - $2) < 1e-9 AND x.control IS NULL
-              AND x.value IS NOT NULL AND coalesce(e.repeat, 0) = 0
+              AND x.value IS NOT NULL
+              AND hash(x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch) IN (SELECT who FROM again)
             WINDOW w AS (
                 PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch
                 ORDER BY r.started_at NULLS FIRST, x.score_id

@@ -76,7 +76,7 @@ WINDOWS = EvidenceTable(
         ("token_starts", pl.List(I32), "Offset in text of the first character of each token."),
         ("token_ends", pl.List(I32), "Offset in text after the last character of each token."),
     ),
-    rows_together=1024,
+    rows_together=256,
 )
 CONTEXTS = EvidenceTable(
     "contexts",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from labeling.evidence import EvidenceTable, shard_files
@@ -20,15 +22,22 @@ SQL_TYPES = {
 
 
 def view_query(workspace: Workspace | None, table: EvidenceTable) -> str:
-    """SELECT over the shards of a table, by absolute path: relative ones are refused inside the sandbox."""
-    empty = ", ".join(f"NULL::{sql_type(dtype)} AS {quoted(name)}" for name, dtype in table.schema.items())
+    """SELECT over all shards of a table, by absolute path: relative ones are refused inside the sandbox."""
     if workspace is None or not shard_files(workspace, table.name):
+        return shards_query(table, [])
+    return shards_query(table, [f"{glob_escaped(workspace.evidence(table.name))}/*.parquet"])
+
+
+def shards_query(table: EvidenceTable, patterns: Sequence[str]) -> str:
+    """SELECT over the shards of a table that fit some absolute paths, of which each fits at least one; or no row."""
+    empty = ", ".join(f"NULL::{sql_type(dtype)} AS {quoted(name)}" for name, dtype in table.schema.items())
+    if not patterns:
         return f"SELECT {empty} WHERE false"
     columns = ", ".join(quoted(name) for name in table.schema.names())
-    pattern = literal(f"{glob_escaped(workspace.evidence(table.name))}/*.parquet")
+    listed = f"[{', '.join(map(literal, patterns))}]"
     if not table.added:
-        return f"SELECT {columns} FROM read_parquet({pattern})"
-    files = f"SELECT * FROM read_parquet({pattern}, union_by_name = true)"
+        return f"SELECT {columns} FROM read_parquet({listed})"
+    files = f"SELECT * FROM read_parquet({listed}, union_by_name = true)"
     return f"SELECT {columns} FROM (SELECT {empty} WHERE false UNION ALL BY NAME {files})"
 
 

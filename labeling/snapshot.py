@@ -160,6 +160,9 @@ def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: i
             connection.execute(NO_BAR)
             connection.execute(f"ATTACH {literal(str(file))} AS snapshot (READ_ONLY)")
             check_version(file, schema_version(connection, "snapshot"))
+            connection.execute(
+                "SET parquet_metadata_cache = true"
+            )  # what says what stands where in a file is read once
             create_evidence_views(connection, workspace, temporary=True)
             close_the_door(connection, workspace)
     except BaseException:
@@ -216,7 +219,22 @@ def select(
     """
     try:
         parsed = connection.execute("SELECT json_serialize_sql(?)", [without_explain(sql)]).fetchall()
-        check_only_reads(parsed[0][0])
+    except duckdb.Error as error:
+        raise UsageError(f"{one_line(error)} {known_tables(connection)}") from error
+    check_only_reads(parsed[0][0])
+    return read(connection, sql, parameters, timeout_seconds=timeout_seconds, most_rows=most_rows)
+
+
+def read(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Sequence[Any] = (),
+    *,
+    timeout_seconds: float = 60.0,
+    most_rows: int | None = None,
+) -> pl.DataFrame:
+    """Rows of one statement that is known to read only. Raise as `select`, which finds that out first."""
+    try:
         with time_limit(connection, timeout_seconds):
             return rows_of(connection, sql, parameters, most_rows=most_rows)
     except duckdb.InterruptException as error:
@@ -224,8 +242,16 @@ def select(
             f"The query was stopped after {timeout_seconds:g} seconds. Ask for fewer rows or columns, or filter by "
             "sample_id and feature, by which the large tables are sorted."
         ) from error
+    except duckdb.OutOfMemoryException as error:
+        raise FeatlasError(
+            f"The query needs more memory than the {_memory_limit(connection)} it may use. Ask for fewer rows or columns."
+        ) from error
     except duckdb.Error as error:
         raise UsageError(f"{one_line(error)} {known_tables(connection)}") from error
+
+
+def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
+    return str(connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
 
 
 def rows_of(

@@ -16,8 +16,8 @@ from dashboards.list_queries import (
     Order,
     SearchIn,
     Sort,
-    count_features,
     feature_list,
+    feature_page,
     filter_choices,
 )
 from dashboards.pages._files import csv_response
@@ -86,16 +86,15 @@ def features(
     if chosen is None:
         return render(request, "features.html.j2", chosen=None)
     place = _after(after)
-    rows = feature_list(reader, chosen.sample_id, filters, order, after=place, n=ROWS + 1).to_dicts()
-    kept = connections(request).remember
-    total = kept(
-        reader, ("count", chosen.sample_id, filters), lambda: count_features(reader, chosen.sample_id, filters)
+    page = feature_page(reader, chosen.sample_id, filters, order, after=place, n=ROWS + 1)
+    rows = page.rows.to_dicts()
+    choices = connections(request).remember(
+        reader, ("choices", chosen.sample_id), lambda: filter_choices(reader, chosen.sample_id)
     )
-    choices = kept(reader, ("choices", chosen.sample_id), lambda: filter_choices(reader, chosen.sample_id))
     asked = asked_for(chosen.name, filters, order)
     more = link("/features", asked, after=_after_text(rows[ROWS - 1], order)) if len(rows) > ROWS else None
     return render(
-        request, "features.html.j2", chosen=chosen, rows=rows[:ROWS], total=total, filters=filters, order=order, asked=asked,
+        request, "features.html.j2", chosen=chosen, rows=rows[:ROWS], total=page.total, filters=filters, order=order, asked=asked,
         more=more, first=link("/features", asked) if place else None, choices=choices, sorts=SORTS,
     )  # fmt: skip
 
@@ -107,7 +106,7 @@ def features_csv(
     chosen = choose(request, reader, name)
     if chosen is None:
         raise UsageError("Nothing is sampled yet: `featlas run` makes a feature set.")
-    frame = feature_list(reader, chosen.sample_id, filters, order, after=None, n=None)
+    frame = feature_list(reader, chosen.sample_id, filters, order)
     return csv_response(frame, f"features-{chosen.name}.csv")
 
 

@@ -71,6 +71,12 @@ def test_parameters_are_values_and_never_sql(connection: duckdb.DuckDBPyConnecti
     assert select(connection, "SELECT run_id FROM runs WHERE run_id = ?", ["' OR true --"]).height == 0
 
 
+def test_a_statement_that_needs_too_much_memory_is_not_called_a_mistake(workspace: Workspace) -> None:
+    with pytest.raises(FeatlasError, match="more memory than the") as caught:
+        query(workspace, "SELECT list(x) FROM range(20_000_000) AS t(x)", memory_limit="32MB")
+    assert not isinstance(caught.value, UsageError)
+
+
 WRITES = [
     "COPY runs TO '{evidence}/out.csv'",
     "WITH x AS (COPY runs TO '{evidence}/out.csv') SELECT * FROM x",

@@ -1,0 +1,59 @@
+"""Lists of features page by page, and what changed since the run before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from dashboards.list_queries import After, Filters, Order, feature_list, feature_page
+from dashboards.queries import Reader, open_reader
+from dashboards.run_queries import changes
+from labeling.store import Store
+from labeling.workspace import Workspace
+from tests.dashboards.build import make, publish
+from tests.labeling.store_builders import explanation, small
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    with open_reader(publish(make(), Workspace(tmp_path_factory.mktemp("workspace")))) as reader:
+        yield reader
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_pages_one_after_the_other_are_the_whole_list(reader: Reader, direction: str) -> None:
+    filters, order = Filters(status="ok"), Order("score", "asc" if direction == "asc" else "desc")
+    whole = feature_list(reader, "s1", filters, order)
+    seen: list[int] = []
+    after = None
+    while len(seen) < whole.height:
+        page = feature_page(reader, "s1", filters, order, after=after, n=5)
+        assert page.total == whole.height
+        seen += page.rows["feature"].to_list()
+        after = After(page.rows["score"][-1], page.rows["feature"][-1])
+    assert seen == whole["feature"].to_list()
+
+
+def test_a_page_after_the_last_is_empty_and_still_counts_the_list(reader: Reader) -> None:
+    page = feature_page(reader, "s1", Filters(), Order("feature", "asc"), after=After(10**6, 10**6), n=5)
+    assert (page.rows.height, page.total) == (0, feature_list(reader, "s1", Filters(), Order()).height)
+
+
+def test_a_label_that_reads_differently_the_second_time_is_a_change(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first, second = datetime(2026, 1, 1), datetime(2026, 1, 2)
+    with Store(workspace) as store:
+        small(
+            store, "explanations",
+            explanation("a", 1, "x", "dogs", created_at=first), explanation("b", 1, "x", "cats", created_at=second),
+            explanation("c", 2, "x", "same", created_at=first), explanation("d", 2, "x", "same", created_at=second),
+            explanation("e", 3, "x", "only", created_at=second),
+        )  # fmt: skip
+        store.publish()
+    with open_reader(workspace) as reader:
+        found = changes(reader, "s", most=9)
+    assert found.n_labels == 1
+    assert [(row["feature"], row["before"], row["now"]) for row in found.labels] == [(1, "dogs", "cats")]
