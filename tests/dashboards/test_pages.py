@@ -307,7 +307,7 @@ def test_nothing_can_be_changed_over_the_network(served: Served) -> None:
 )
 def test_the_sql_page_only_reads(served: Served, statement: str) -> None:
     page = served.get("/sql", q=statement)
-    assert page.status == 200
+    assert page.status == 400
     assert 'class="notice failed"' in page.text
     assert 'class="answer"' not in page.text
     assert not Path("/tmp/featlas-was-here.csv").exists()

@@ -59,3 +59,18 @@ def test_what_a_killed_export_left_is_cleared_away(tmp_path: Path) -> None:
 def test_a_place_in_no_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
         write(tmp_path / "absent" / "a.csv", "x")
+
+
+def test_a_file_gives_way_to_a_folder_when_forced(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old", encoding="utf-8")
+    with written_aside(tmp_path / "a", force=True) as aside:
+        aside.mkdir()
+    assert [file.is_dir() for file in tmp_path.iterdir()] == [True]
+
+
+def test_a_place_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="can't be written: No such file"),
+        written_aside(tmp_path / "a", force=False) as aside,
+    ):
+        (aside / "absent" / "file").write_text("x", encoding="utf-8")
