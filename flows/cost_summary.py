@@ -25,7 +25,7 @@ WHERE explainer_model IS NOT NULL AND explainer <> 'import' AND e.{LATEST} GROUP
 """
 SCORES = f"""
 SELECT sample_id, feature_set, explainer, judge_model AS model, scorer,
-       max(n_features + n_unscored) FILTER (control = '') AS n,
+       max(n_features) FILTER (control = '') AS n,
        CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost,
        (SELECT count(*) FROM features AS f WHERE f.sample_id = g.sample_id AND f.status = 'ok'
         AND f.feature NOT IN (SELECT feature FROM scores AS done WHERE done.sample_id = g.sample_id
@@ -46,7 +46,7 @@ class UnitCost:
     name: str
     model: str
     n: int
-    """Labels written, or features scored."""
+    """Labels written, or features with a score; what those without one have cost counts too."""
     usd_each: float | None
     """None when the price of the model is not known, or nothing was made."""
     n_remaining: int

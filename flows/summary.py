@@ -275,7 +275,8 @@ def _row_name(row: Mapping[str, Any]) -> str:
     """Who explained and who graded, by which language models, and whose label it was."""
     who = ((row["explainer"], row["explainer_model"]), (row["scorer"], row["judge_model"]))
     explainer, scorer = (f"{name} ({model})" if model else name for name, model in who)
-    return f"{' / '.join(filter(None, (explainer, scorer)))}: {row['label'] if explainer else 'the feature itself'}"
+    whose = row["label"] if explainer or row["label"] != "true label" else "the feature itself"
+    return f"{' / '.join(filter(None, (explainer, scorer)))}: {whose}"
 
 
 def _peak_mib(who: int) -> int:
