@@ -40,6 +40,13 @@ SELECT feature_set, explainer, explainer_model, scorer, judge_model, metric, coa
     n_features, mean, low, high, share_significant, n_null, flip_rate, icc, chance, headline_of
 FROM scoreboard WHERE tau = {TAU_SHARE} AND metric IN ('headline', 'balanced_hard', 'balanced_random', 'auroc_hard', 'auroc_random')
 """
+LABELED = """
+SELECT feature_set, explainer, explainer_model, count(DISTINCT feature) FILTER (state = 'labeled') AS n,
+    count(DISTINCT feature) FILTER (state <> 'labeled') AS n_failed
+FROM explanations JOIN samples USING (sample_id)
+WHERE sample_id IN (SELECT arg_max(sample_id, created_at) FROM samples GROUP BY feature_set)
+GROUP BY ALL ORDER BY ALL
+"""
 GAPS = """
 SELECT feature_set, explainer, explainer_model, scorer, judge_model, count(DISTINCT feature) AS n_features,
     avg(select_score) AS select_score, avg(score) AS score, avg(gap) AS gap
@@ -69,6 +76,9 @@ class Summary:
     gaps: pl.DataFrame = field(default_factory=pl.DataFrame)
     """Of labels that were chosen among several: the mean score they were chosen by, and the reported one."""
 
+    labels: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Features with a label and without, of each explainer of the newest samples."""
+
     def as_json(self) -> dict[str, JSON]:
         outcome = self.outcome
         return {
@@ -84,6 +94,7 @@ class Summary:
             "costs": [asdict(cost) for cost in self.costs],
             "corpora": self.corpora.to_dicts(),
             "features": self.statuses.to_dicts(),
+            "labels": self.labels.to_dicts(),
             "scores": self.scores.to_dicts(),
             "select_gaps": self.gaps.to_dicts(),
         }
@@ -94,6 +105,7 @@ class Summary:
                 *self._corpora(),
                 *self._features(),
                 "",
+                *self._labels(),
                 *self._scores(),
                 *self._gaps(),
                 *self._requests(),
@@ -120,9 +132,20 @@ class Summary:
             lines.append(f"{name}: {counts}")
         return lines
 
+    def _labels(self) -> list[str]:
+        """One line an explainer, where labels are all that was made."""
+        if {"label", "score"} & self.outcome.seconds.keys() != {"label"}:
+            return []
+        lines = []
+        for row in self.labels.iter_rows(named=True):
+            who = f"{row['explainer']} ({row['explainer_model']})" if row["explainer_model"] else row["explainer"]
+            failed = f", {row['n_failed']:,} got none" if row["n_failed"] else ""
+            lines.append(f"{row['feature_set']}, {who}: {row['n']:,} features have a label{failed}")
+        return lines
+
     def _scores(self) -> list[str]:
-        """One line a label, true or control, with the columns people compare."""
-        if self.scores.is_empty():
+        """One line a label, true or control, with the columns people compare; nothing where nothing was scored."""
+        if self.scores.is_empty() or {"label", "score"} & self.outcome.seconds.keys() == {"label"}:
             return []
         names = ["feature_set", "explainer", "explainer_model", "scorer", "judge_model", "label"]
         most = self.scores.group_by(names).agg(
@@ -262,6 +285,7 @@ def summarize(workspace: Path, outcome: Outcome) -> Summary:
         query(place, CORPORA),
         costs,
         query(place, GAPS),
+        query(place, LABELED),
     )
 
 

@@ -118,3 +118,15 @@ def test_the_gap_of_a_run_is_that_of_first_labels_by_the_first_answers_of_their_
         store.publish()
     rows = query(Workspace(tmp_path), GAPS).select("n_features", "score", "gap")
     assert rows.rows() == [(1, 0.5, 0.25)]
+
+
+def test_a_run_that_only_labeled_says_who_has_a_label_and_shows_no_scores_of_others() -> None:
+    labels = pl.DataFrame(
+        {"feature_set": ["small"], "explainer": ["import"], "explainer_model": [None], "n": [1_200], "n_failed": [3]}
+    )
+    scores = pl.DataFrame({"feature_set": ["small"], "label": ["true label"], "metric": ["headline"]})
+    outcome = Outcome("1", None, {"sample": 0.1, "label": 1.0}, {}, Usage(), n_reused=0, n_sent_again=0)
+    nothing = pl.DataFrame({"feature_set": []})
+    text = Summary(Path("/w"), outcome, nothing, scores, 1, 0, CORPORA, labels=labels).as_text()
+    assert "small, import: 1,200 features have a label, 3 got none" in text
+    assert "headline" not in text
