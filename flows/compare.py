@@ -67,12 +67,22 @@ def compare(
     `deviation` of a feature's difference; `features_needed` to resolve `difference`. Raise UsageError for sides that
     can't be compared.
     """
+    return compare_contrasts(
+        contrasts_of(workspace, a, b, metrics, tau), metrics, tau, difference=difference, seed=seed
+    )
+
+
+def contrasts_of(workspace: str | Path, a: str, b: str, metrics: Sequence[str], tau: float) -> list[Contrast]:
+    """What can be compared of two sides, with its scores. Raise UsageError as `compare` does."""
+    return find_contrasts(read_scores(workspace, metrics, tau), parse_side(a), parse_side(b))
+
+
+def compare_contrasts(
+    contrasts: Sequence[Contrast], metrics: Sequence[str], tau: float, *, difference: float, seed: int
+) -> pl.DataFrame:
+    """The rows of `compare`."""
     generator = np.random.default_rng(seed)
-    rows = [
-        _compared(contrast, metric, tau, difference, generator)
-        for contrast in find_contrasts(read_scores(workspace, metrics, tau), parse_side(a), parse_side(b))
-        for metric in metrics
-    ]
+    rows = [_compared(contrast, metric, tau, difference, generator) for contrast in contrasts for metric in metrics]
     frame = pl.DataFrame(rows, infer_schema_length=None)
     return frame.with_columns(pl.Series("p_holm", holm(frame["p"].to_list()))).select(*_ORDER, pl.exclude(_ORDER))
 
@@ -87,15 +97,19 @@ def compare_features(
     workspace: str | Path, a: str, b: str, *, metric: str = "headline", tau: float = TAU_SHARE
 ) -> pl.DataFrame:
     """Both scores of every feature of a paired comparison: scorer, judge, feature, score_a, score_b, difference."""
-    contrasts = find_contrasts(read_scores(workspace, (metric,), tau), parse_side(a), parse_side(b))
     frames = []
-    for contrast in contrasts:
+    for contrast in contrasts_of(workspace, a, b, (metric,), tau):
         if not contrast.paired:
             raise UsageError(f"{a} and {b} have different features, so there are no pairs of scores; use compare().")
-        both = joined_scores(contrast, metric).drop_nulls()
         named = [pl.lit(contrast.judged_by[name]).alias(name) for name in ("scorer", "judge", "epoch", "feature_set")]
-        frames.append(both.select(*named, pl.all(), (pl.col("score_a") - pl.col("score_b")).alias("difference")))
+        frames.append(score_pairs(contrast, metric).select(*named, pl.all()))
     return pl.concat(frames)
+
+
+def score_pairs(contrast: Contrast, metric: str) -> pl.DataFrame:
+    """Features with a score on both sides: feature, score_a, score_b, difference."""
+    difference = (pl.col("score_a") - pl.col("score_b")).alias("difference")
+    return _joined(contrast, metric).drop_nulls().with_columns(difference)
 
 
 def read_scores(workspace: str | Path, metrics: Sequence[str], tau: float) -> pl.DataFrame:
@@ -120,7 +134,7 @@ def _compared(
     contrast: Contrast, metric: str, tau: float, difference: float, generator: np.random.Generator
 ) -> dict[str, Any]:
     if contrast.paired:
-        both = joined_scores(contrast, metric)
+        both = _joined(contrast, metric)
         kept = both.drop_nulls()
         scores = kept["score_a"].to_numpy(), kept["score_b"].to_numpy()
         alone = {name: int(both[f"score_{name}"].is_not_null().sum()) - len(kept) for name in "ab"}
@@ -143,7 +157,7 @@ def _compared(
     }
 
 
-def joined_scores(contrast: Contrast, metric: str) -> pl.DataFrame:
+def _joined(contrast: Contrast, metric: str) -> pl.DataFrame:
     """Columns feature, score_a, score_b of every feature that either side has; NULL where it is unscored."""
     sides = [
         rows.filter(pl.col("metric") == metric).select("feature", pl.col("value").alias(f"score_{name}"))

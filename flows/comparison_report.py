@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from dashboards.reports.comparison import Compared, Labeler, Pairing
-from flows.compare import DIFFERENCE, compare, joined_scores, read_scores
-from flows.sides import Contrast, find_contrasts, parse_side
+from flows.compare import DIFFERENCE, compare_contrasts, contrasts_of, score_pairs
+from flows.sides import Contrast
 from labeling.types import TAU_SHARE
 
 
@@ -24,17 +24,14 @@ def compared(
     seed: int = 0,
 ) -> Compared:
     """Compare the two sides like `compare`, and keep what each feature got. Raise UsageError like `compare`."""
-    rows = compare(workspace, a, b, metrics=metrics, tau=tau, difference=difference, seed=seed)
-    contrasts = find_contrasts(read_scores(workspace, metrics, tau), parse_side(a), parse_side(b))
+    contrasts = contrasts_of(workspace, a, b, metrics, tau)
+    rows = compare_contrasts(contrasts, metrics, tau, difference=difference, seed=seed)
     pairings = tuple(_pairing(contrast, metrics[0]) for contrast in contrasts)
     return Compared(a, b, tuple(rows.to_dicts()), pairings, metrics[0], tau, difference, seed)
 
 
 def _pairing(contrast: Contrast, metric: str) -> Pairing:
-    scores = None
-    if contrast.paired:
-        difference = (pl.col("score_a") - pl.col("score_b")).alias("difference")
-        scores = joined_scores(contrast, metric).drop_nulls().with_columns(difference)
+    scores = score_pairs(contrast, metric) if contrast.paired else None
     judged = contrast.judged_by
     return Pairing(judged["scorer"], judged["judge"], _labeler(contrast.a), _labeler(contrast.b), scores)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+import polars as pl
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from dashboards import feature_queries
 from dashboards.bands import shown_windows
 from dashboards.pages._files import csv_response
-from dashboards.pages._page import ReaderOfRequest, SetName, choose, render
+from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, render
 from dashboards.pages.feature import Number, row_of
 from dashboards.queries import Reader
 from dashboards.wording import stratum
@@ -37,24 +39,42 @@ def evidence(
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Whose judgments are wanted; empty where it is left open."""
+
+    scorer: str
+    judge: str
+    explanation: str
+
+    def of(self, reader: Reader, chosen: Chosen, row: Mapping[str, Any]) -> pl.DataFrame:
+        return feature_queries.judgments(
+            reader, chosen.sample_id, row["feature"], scorer=self.scorer_of(row), judge=self.judge or None,
+            explanation_id=self.explanation or None,
+        )  # fmt: skip
+
+    def scorer_of(self, row: Mapping[str, Any]) -> str:
+        """The scorer, that of the shown score where none is named."""
+        return self.scorer or row["scorer"] or ""
+
+
+def _asked(scorer: Name = "", judge: Name = "", explanation: Name = "") -> Asked:
+    return Asked(scorer, judge, explanation)
+
+
+AskedOf = Annotated[Asked, Depends(_asked)]
+
+
 @router.get("/feature/{number}/judgments")
 def judgments(
-    request: Request,
-    reader: ReaderOfRequest,
-    number: Number,
-    name: SetName = None,
-    scorer: Name = "",
-    judge: Name = "",
-    explanation: Name = "",
-    show: Show = "all",
+    request: Request, reader: ReaderOfRequest, number: Number, asked: AskedOf, name: SetName = None, show: Show = "all"
 ) -> Response:
     """Every window that was judged by a label: what the judge said, and what was true."""
     chosen = choose(request, reader, name)
     if chosen is None:
         return render(request, "judgments.html.j2", chosen=None)
     row = row_of(reader, chosen, number)
-    scorer = scorer or row["scorer"] or ""
-    judged = _judged(reader, chosen.sample_id, number, scorer, judge, explanation)
+    judged = [{**item, "miss": _misses(item)} for item in asked.of(reader, chosen, row).to_dicts()]
     counts = {
         "all": len(judged),
         "misses": sum(item["miss"] is True for item in judged),
@@ -62,43 +82,21 @@ def judgments(
     }
     kept = [item for item in judged if show == "all" or _is_shown(item, show)]
     return render(
-        request, "judgments.html.j2", chosen=chosen, row=row, number=number, scorer=scorer, judge=judge, explanation=explanation,
-        show=show, counts=counts, windows=shown_windows(kept, largest=row["max_activation"]), stratum=stratum,
+        request, "judgments.html.j2", chosen=chosen, row=row, number=number, scorer=asked.scorer_of(row), judge=asked.judge,
+        explanation=asked.explanation, show=show, counts=counts, stratum=stratum,
+        windows=shown_windows(kept, largest=row["max_activation"]),
     )  # fmt: skip
 
 
 @router.get("/feature/{number}/judgments.csv")
 def judgments_csv(
-    request: Request,
-    reader: ReaderOfRequest,
-    number: Number,
-    name: SetName = None,
-    scorer: Name = "",
-    judge: Name = "",
-    explanation: Name = "",
+    request: Request, reader: ReaderOfRequest, number: Number, asked: AskedOf, name: SetName = None
 ) -> Response:
     chosen = choose(request, reader, name)
     if chosen is None:
         raise UsageError("Nothing is sampled yet: `featlas run` makes a feature set.")
-    frame = feature_queries.judgments(
-        reader,
-        chosen.sample_id,
-        number,
-        scorer=scorer or row_of(reader, chosen, number)["scorer"] or "",
-        judge=judge or None,
-        explanation_id=explanation or None,
-    )
+    frame = asked.of(reader, chosen, row_of(reader, chosen, number))
     return csv_response(frame, f"judgments-{chosen.name}-{number}.csv")
-
-
-def _judged(
-    reader: Reader, sample_id: str, number: int, scorer: str, judge: str, explanation: str
-) -> list[dict[str, Any]]:
-    """Judgments, each with whether it is a miss."""
-    found = feature_queries.judgments(
-        reader, sample_id, number, scorer=scorer, judge=judge or None, explanation_id=explanation or None
-    )
-    return [{**item, "miss": _misses(item)} for item in found.to_dicts()]
 
 
 def _is_shown(item: Mapping[str, Any], show: Literal["misses", "lost"]) -> bool:

@@ -255,6 +255,14 @@ def test_repeats_are_labels_of_their_own_and_each_is_scored(own: Mini) -> None:
         "GROUP BY ALL ORDER BY ALL"
     )
     assert rows.rows() == [(0, 2 * N_FEATURES, 2 * N_FEATURES), (1, 2 * N_FEATURES, 2 * N_FEATURES)]
+    meant = own.ask(
+        "SELECT e.repeat, count(DISTINCT t.score_id) AS n FROM score_statistics AS t "
+        "JOIN (SELECT DISTINCT score_id, explanation_id FROM scores) AS s USING (score_id) "
+        "JOIN explanations AS e USING (explanation_id) WHERE e.explainer = 'contrastive' GROUP BY ALL"
+    )
+    assert meant.rows() == [(0, 2 * N_FEATURES)]  # means and p-values are of the first labels alone
+    groups = own.ask("SELECT DISTINCT n_features + n_unscored FROM score_groups WHERE explainer = 'contrastive'")
+    assert groups.rows() == [(N_FEATURES,)]
 
 
 @pytest.mark.slow

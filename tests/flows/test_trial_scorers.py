@@ -220,3 +220,11 @@ def test_rivals_are_labels_of_the_explainer_as_it_is_now_whether_their_features_
     prompts = [asked.user for asked in provider.asked]
     assert not [prompt for prompt in prompts if "said long ago" in prompt]
     assert [prompt for prompt in prompts if any(quote(text) in prompt for text in others)]
+
+
+def test_a_scorer_that_judges_features_says_nothing_of_labels_that_several_share(asked: tuple[Mini, Ran]) -> None:
+    shares = asked[0].ask(
+        "SELECT scorer, share_same_label FROM group_statistics WHERE scorer IN ('intruder', 'fuzzing')"
+    )
+    assert shares.filter(pl.col("scorer") == "intruder")["share_same_label"].unique().to_list() == [None]
+    assert shares.filter(pl.col("scorer") == "fuzzing")["share_same_label"].null_count() == 0
