@@ -7,6 +7,7 @@ of features at a time (state and codes to contexts). Both kinds of shards can be
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,6 +85,7 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     samples = [Sample(_sample_id(session, info, corpus), info, corpus) for info in source.feature_sets]
     open_ids = [s.sample_id for s in samples if not session.store.shard_done("sample", s.sample_id, 0)]
     if open_ids:
+        _tell_of_earlier_samples(session, [s for s in samples if s.sample_id in open_ids])
         _sample_shards(session, source, group, samples)
         for index, sample in enumerate(samples):
             if sample.sample_id in open_ids:
@@ -93,6 +95,17 @@ def _sample_group(session: Session, group: SourceGroup) -> list[Sample]:
     for sample in samples if session.config.sample.cache_activations else []:
         cache_activations(session, source, sample.feature_set, sample_id=sample.sample_id, corpus=sample.corpus)
     return samples
+
+
+def _tell_of_earlier_samples(session: Session, fresh: Sequence[Sample]) -> None:
+    """A changed setting is easily overlooked, and then everything is labeled, and paid for, anew."""
+    for sample in fresh:
+        name, earlier = sample.feature_set.name, session.store.read("samples", feature_set=sample.feature_set.name)
+        if len(earlier.filter(pl.col("sample_id") != sample.sample_id)):
+            session.progress.say(
+                f"{name}: text or sample settings are not those of the sample that is there, so a new one is made. Labels and "
+                "scores of the old one stay in the tables under its sample_id; pages, exports and the scoreboard show the new one"
+            )
 
 
 def _sample_shards(session: Session, source: FeatureSource, group: SourceGroup, samples: list[Sample]) -> None:

@@ -64,6 +64,7 @@ SCOREBOARD = [
     "icc",
     "chance",
     "headline_of",
+    "sample_id",
 ]
 
 

@@ -312,3 +312,11 @@ def test_a_table_and_a_model_stand_side_by_side(tmp_path: Path) -> None:
     assert "read up to max_tokens = 12,000" in ran.err
     corpora = dict(run.ask("SELECT feature_set, corpus FROM samples").iter_rows())
     assert corpora == {"model": "embedded", "mini": str(tmp_path / "table")}
+
+
+def test_another_sample_of_a_feature_set_is_told_before_it_is_made(tmp_path: Path) -> None:
+    run = table_run(tmp_path, small_table(tmp_path / "my-table"))
+    first, same, other = (run.featlas("sample", "--seed", seed) for seed in (1, 1, 2))
+    assert (first.code, same.code, other.code) == (0, 0, 0)
+    told = "a new one is made"
+    assert [told in ran.err for ran in (first, same, other)] == [False, False, True]

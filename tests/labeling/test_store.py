@@ -417,8 +417,9 @@ def test_the_scoreboard_shows_the_newest_sample(workspace: Workspace) -> None:
     with Store(workspace) as store:
         for name, day in (("s", 2), ("t", 1)):
             sample(store, sample_id=name, created_at=datetime(2026, 1, day))
-        small(store, "score_groups", group("e", 0.8), group("e", 0.6, sample_id="t"))
-        assert store.read("scoreboard")["mean"].to_list() == [0.8]
+        older = (group(explainer, 0.6, sample_id="t") for explainer in ("e", "of the older one alone"))
+        small(store, "score_groups", group("e", 0.8), *older)
+        assert store.read("scoreboard").select("explainer", "mean", "sample_id").rows() == [("e", 0.8, "s")]
 
 
 def sound_workspace(store: Store) -> None:
