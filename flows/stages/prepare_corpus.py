@@ -89,64 +89,81 @@ def _write_corpus(session: Session, corpus: Corpus, source: FeatureSource, *, co
     started = time.perf_counter()
     settings = session.config.sample
     unique, short = DuplicateFilter(), ShortDocuments(settings.window)
+    shards = _WindowShards(session, corpus_id)
     documents: list[dict[str, object]] = []
-    counts: list[pl.DataFrame] = []
-    n_tokens = n_windows = shard = 0
-    pending: list[TokenizedDocument] = []
-
-    def flush() -> None:
-        nonlocal n_windows, shard, pending
-        frame = cut_windows(
-            pending, corpus_id=corpus_id, width=settings.window, seed=settings.seed, first_window=n_windows
-        )
-        pending = []
-        if len(frame):
-            session.store.save_shard("windows", corpus_id, shard, frame)
-            counts.append(count_tokens(frame))
-            n_windows += len(frame)
-            shard += 1
-
+    n_tokens = 0
     for document in _tokenized(source, without_duplicates(corpus.documents(), unique)):
-        pending.append(document)
         short.look_at(document)
-        kept = len(document.token_ids)
-        n_tokens += kept
+        n_tokens += len(document.token_ids)
         documents.append(_document_row(document, corpus_id, settings.seed))
-        if sum(len(d.token_ids) for d in pending) >= settings.shard_tokens:
-            flush()
+        shards.add(document)
         if n_tokens >= max_tokens:
             if isinstance(source, BringsCorpus):  # it was made to be read whole
                 session.progress.say(f"{corpus.name}: read up to max_tokens = {max_tokens:,}; raise it to read more")
             break
         session.progress.advance("read corpus", done=n_tokens, total=max_tokens, unit="tokens")
-    flush()
+    shards.flush()
     problems = problem_rows(corpus_id, corpus, unique, short)
     session.progress.say(in_words(corpus.name, len(documents), n_tokens, dict(problems["problem", "n"].iter_rows())))
-    if not n_windows:
+    if not shards.n_windows:
         raise FeatlasError(
             f"The corpus {corpus.name} has no text to sample: {len(documents)} documents, none of at least "
             f"{settings.window // 2} tokens. Give it longer documents, or set a smaller [sample] window."
         )
+    row = {
+        "corpus_id": corpus_id,
+        "name": corpus.name,
+        "tokenizer_id": source.tokenizer_id,
+        "n_documents": len(documents),
+        "n_duplicates": unique.counts.dropped,
+        "n_tokens": n_tokens,
+        "n_windows": shards.n_windows,
+        "n_shards": shards.n_shards,
+    }
     session.store.save("documents", pl.DataFrame(documents))
-    totals = pl.concat(counts).group_by("corpus_id", "split", "token").agg(pl.col("occurrences").sum())
-    session.store.save("token_counts", totals)
+    session.store.save("token_counts", shards.token_counts())
     session.store.save("corpus_problems", problems)
-    session.store.save(
-        "corpora",
-        pl.DataFrame(
-            {
-                "corpus_id": [corpus_id],
-                "name": [corpus.name],
-                "tokenizer_id": [source.tokenizer_id],
-                "n_documents": [len(documents)],
-                "n_duplicates": [unique.counts.dropped],
-                "n_tokens": [n_tokens],
-                "n_windows": [n_windows],
-                "n_shards": [shard],
-            }
-        ),
-    )
-    session.store.finish_shard("corpus", corpus_id, 0, rows=n_windows, seconds=time.perf_counter() - started)
+    session.store.save("corpora", pl.DataFrame([row]))
+    session.store.finish_shard("corpus", corpus_id, 0, rows=shards.n_windows, seconds=time.perf_counter() - started)
+
+
+class _WindowShards:
+    """Cuts documents into windows and saves them, so many tokens a shard."""
+
+    def __init__(self, session: Session, corpus_id: str) -> None:
+        self._store, self._settings, self._corpus_id = session.store, session.config.sample, corpus_id
+        self._pending: list[TokenizedDocument] = []
+        self._pending_tokens = 0
+        self._counts: list[pl.DataFrame] = []
+        self.n_windows = 0
+        self.n_shards = 0
+
+    def add(self, document: TokenizedDocument) -> None:
+        self._pending.append(document)
+        self._pending_tokens += len(document.token_ids)
+        if self._pending_tokens >= self._settings.shard_tokens:
+            self.flush()
+
+    def flush(self) -> None:
+        """Save what is left; a shard without a window is none."""
+        settings = self._settings
+        frame = cut_windows(
+            self._pending,
+            corpus_id=self._corpus_id,
+            width=settings.window,
+            seed=settings.seed,
+            first_window=self.n_windows,
+        )
+        self._pending, self._pending_tokens = [], 0
+        if len(frame):
+            self._store.save_shard("windows", self._corpus_id, self.n_shards, frame)
+            self._counts.append(count_tokens(frame))
+            self.n_windows += len(frame)
+            self.n_shards += 1
+
+    def token_counts(self) -> pl.DataFrame:
+        """How often each token occurs in each split, of all shards."""
+        return pl.concat(self._counts).group_by("corpus_id", "split", "token").agg(pl.col("occurrences").sum())
 
 
 def _tokenized(source: FeatureSource, documents: Iterator[Document]) -> Iterator[TokenizedDocument]:
