@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from dashboards.queries import Reader
 from labeling.errors import FeatlasError
-from labeling.feature_files import FeatureFiles
+from labeling.row_groups import RowGroups
 from labeling.snapshot import open_snapshot
 from labeling.workspace import Workspace
 
@@ -37,7 +37,7 @@ class Connections:
         self._idle: list[Reader] = []
         self._remembered: dict[Hashable, object] = {}
         self._generation: Generation | None = None
-        self._files = FeatureFiles(workspace)
+        self._groups = RowGroups(workspace)
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -85,7 +85,7 @@ class Connections:
             generation = self._generation
             if self._idle:
                 return generation, self._idle.pop()
-        return generation, Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._files)
+        return generation, Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._groups)
 
     def _give_back(self, generation: Generation | None, reader: Reader, *, broken: bool) -> None:
         with self._lock:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import polars as pl
 
-from dashboards.queries import TAU, Reader
+from dashboards.queries import TAU, Reader, Rows
 
 
-def feature(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+def feature(reader: Reader, sample_id: str, number: int) -> Rows:
     """The feature's row of `labels`, with thresholds, counts and the name it came with: one row, or none."""
-    return reader.query(
+    return reader.few(
         """
-        SELECT l.*, f.tau, f.tau25, f.firing_tokens, f.n_tokens, n.name
+        SELECT l.* EXCLUDE (neighbor_labels), f.tau, f.tau25, f.firing_tokens, f.n_tokens, n.name
         FROM labels AS l JOIN features AS f USING (sample_id, feature)
         LEFT JOIN feature_names AS n USING (sample_id, feature)
         WHERE l.sample_id = ? AND l.feature = ?
@@ -22,32 +22,32 @@ def feature(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
     )
 
 
-def splits(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+def splits(reader: Reader, sample_id: str, number: int) -> Rows:
     """Exact counts and histograms, a row a split."""
-    return reader.query("SELECT * FROM feature_splits WHERE sample_id = ? AND feature = ?", [sample_id, number])
+    return reader.few("SELECT * FROM feature_splits WHERE sample_id = ? AND feature = ?", [sample_id, number])
 
 
-def tokens(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+def tokens(reader: Reader, sample_id: str, number: int) -> Rows:
     """Tokens the feature fires on most, the strongest first."""
     sql = "SELECT token, mean_activation, occurrences FROM feature_tokens WHERE sample_id = ? AND feature = ? ORDER BY rank"
-    return reader.query(sql, [sample_id, number])
+    return reader.few(sql, [sample_id, number])
 
 
-def explanations(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+def explanations(reader: Reader, sample_id: str, number: int) -> Rows:
     """Everything that explainers wrote of the feature, the newest last, failures too."""
     sql = """
         SELECT * FROM explanations WHERE sample_id = ? AND feature = ?
         ORDER BY explainer, explainer_model NULLS FIRST, repeat, created_at
     """
-    return reader.query(sql, [sample_id, number])
+    return reader.few(sql, [sample_id, number])
 
 
-def scores(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+def scores(reader: Reader, sample_id: str, number: int) -> Rows:
     """Scores of the feature's labels and of those that stood in for them, at the threshold that pages show.
 
     With what they mean against scores of wrong labels, where that was computed.
     """
-    return reader.query(
+    return reader.few(
         """
         WITH meant AS (SELECT * EXCLUDE (sample_id, feature, run_id) FROM score_statistics
                        WHERE sample_id = $1 AND feature = $2 AND abs(tau - $3) < 1e-9)
@@ -65,12 +65,12 @@ def scores(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
     )
 
 
-def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> pl.DataFrame:
+def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> Rows:
     """Neighbors by each method, the nearest first, with their labels and the tokens that they do not share.
 
     `only_here` and `only_there` are top tokens of one of the two alone.
     """
-    return reader.query(
+    return reader.few(
         """
         WITH near AS MATERIALIZED (
             SELECT * FROM neighbors WHERE feature_set = $1 AND feature = $3
@@ -97,9 +97,9 @@ def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> 
     )
 
 
-def tags(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
+def tags(reader: Reader, sample_id: str, number: int) -> Rows:
     """Tags, with the text of the first windows that they rest on."""
-    return reader.query(
+    return reader.few(
         """
         WITH own AS (SELECT * FROM tags WHERE sample_id = $1 AND feature = $2),
         shown AS (
@@ -116,31 +116,23 @@ def tags(reader: Reader, sample_id: str, number: int) -> pl.DataFrame:
 
 def has_tags(reader: Reader, sample_id: str, number: int) -> bool:
     sql = "SELECT count(*) AS n FROM tags WHERE sample_id = ? AND feature = ?"
-    return bool(reader.query(sql, [sample_id, number])["n"][0])
+    return bool(reader.few(sql, [sample_id, number])[0]["n"])
 
 
 def evidence(reader: Reader, sample_id: str, number: int, explanation_id: str) -> pl.DataFrame:
     """The windows that an explainer was shown of the feature, in its order, with the activations that it could see."""
-    found = reader.query(
-        f"""
-        WITH asked AS (
-            SELECT unnest(evidence) AS window_id, generate_subscripts(evidence, 1) AS place FROM explanations
-            WHERE explanation_id = $3 AND sample_id = $1 AND feature = $2
-        ),
-        seen AS (
-            SELECT window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
-                   any_value(activations) AS activations,
-                   coalesce(min(stratum) FILTER (stratum <> 'top'), 'top') AS stratum
-            FROM {reader.rows_of("contexts", sample_id, number)}
-            WHERE sample_id = $1 AND feature = $2 AND split = 'explain' GROUP BY window_id
-        )
-        SELECT a.place, a.window_id, c.max_activation, coalesce(c.positions, []) AS positions,
-               coalesce(c.activations, []) AS activations, coalesce(c.stratum, 'other') AS stratum
-        FROM asked AS a LEFT JOIN seen AS c USING (window_id) ORDER BY a.place
+    asked = reader.query(
+        """
+        SELECT unnest(evidence) AS window_id, generate_subscripts(evidence, 1) AS place FROM explanations
+        WHERE explanation_id = $3 AND sample_id = $1 AND feature = $2
         """,
         [sample_id, number, explanation_id],
     )
-    return _with_windows(reader, sample_id, found)
+    seen = _activity(reader, sample_id, number, split="explain")
+    found = asked.join(seen, on="window_id", how="left").sort("place")
+    return _with_windows(
+        reader, sample_id, found.with_columns(pl.col("stratum").fill_null("other"), *_EMPTY_WHERE_SILENT)
+    )
 
 
 def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int | None]:
@@ -149,59 +141,30 @@ def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int
         SELECT max(feature) FILTER (feature < $2) AS previous, min(feature) FILTER (feature > $2) AS next
         FROM features WHERE sample_id = $1 AND feature BETWEEN $2 - 1 AND $2 + 1
     """
-    row = reader.query(sql, [sample_id, number]).row(0)
-    return row[0], row[1]
+    row = reader.few(sql, [sample_id, number])[0]
+    return row["previous"], row["next"]
 
 
-def contexts(reader: Reader, sample_id: str, number: int, *, split: str, most: int, strata: list[str]) -> pl.DataFrame:
+def contexts(
+    reader: Reader, sample_id: str, number: int, *, split: str, most: int, strata: Sequence[str]
+) -> pl.DataFrame:
     """Windows of one split, at most `most` of each stratum, the strongest first."""
-    found = reader.query(
-        f"""
-        SELECT stratum, window_id, max_activation, positions, activations, population, sampled
-        FROM {reader.rows_of("contexts", sample_id, number)}
-        WHERE sample_id = $1 AND feature = $2 AND split = $3 AND list_contains($5, stratum)
-        QUALIFY row_number() OVER (PARTITION BY stratum ORDER BY max_activation DESC, window_id) <= $4
-        ORDER BY stratum, max_activation DESC, window_id
-        """,
-        [sample_id, number, split, most, strata],
+    columns = "split", "stratum", "window_id", "max_activation", "positions", "activations", "population", "sampled"
+    rows = reader.rows_of("contexts", sample_id, number, columns)
+    found = (
+        rows.filter(pl.col("split") == split, pl.col("stratum").is_in(strata))
+        .drop("split")
+        .sort("stratum", "max_activation", "window_id", descending=[False, True, False])
+        .group_by("stratum", maintain_order=True)
+        .head(most)
     )
     return _with_windows(reader, sample_id, found)
 
 
-def beside_windows(reader: Reader, corpus_id: str, windows: list[int]) -> pl.DataFrame:
+def beside_windows(reader: Reader, corpus_id: str, windows: Sequence[int]) -> pl.DataFrame:
     """Text of the windows right before and after some windows, of the same document where there are any."""
     wanted = {window + step for window in windows for step in (-1, 1)}
-    sql = f"SELECT window_id, document_id, text FROM windows WHERE corpus_id = ? AND window_id IN ({_listed(wanted)})"
-    return reader.query(sql, [corpus_id])
-
-
-def _with_windows(reader: Reader, sample_id: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows that have a `window_id`, with the window's text, tokens and document; those of no known window are left out.
-
-    Windows are looked up by numbers in the statement, so that files are read only where these stand: in a join, files
-    would be read from the least number to the greatest.
-    """
-    texts = reader.query(
-        f"""
-        WITH w AS (
-            SELECT corpus_id, window_id, document_id, text, token_starts, token_ends FROM windows
-            WHERE corpus_id = $1 AND window_id IN ({_listed(rows["window_id"])})
-        )
-        SELECT w.* EXCLUDE (corpus_id), d.name AS document FROM w LEFT JOIN documents AS d USING (corpus_id, document_id)
-        """,
-        [_corpus(reader, sample_id)],
-    )
-    return rows.join(texts, on="window_id", how="inner", maintain_order="left")
-
-
-def _corpus(reader: Reader, sample_id: str) -> str | None:
-    found = reader.query("SELECT corpus_id FROM samples WHERE sample_id = ?", [sample_id])["corpus_id"]
-    return found[0] if len(found) else None
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    """Numbers for an IN condition, each once; NULL, which equals nothing, where there are none."""
-    return ", ".join(f"{number:d}" for number in sorted(set(numbers))) or "NULL"
+    return reader.windows(corpus_id, wanted, ("window_id", "document_id", "text"))
 
 
 def judgments(
@@ -212,33 +175,59 @@ def judgments(
     Without an explanation, the feature's own labels; without a judge, any. What scorers that ask in trials asked has a
     `variant`, and their own `truth` where there is one.
     """
-    found = reader.query(
-        f"""
-        WITH truth AS (
-            SELECT window_id, max(max_activation) AS max_activation, any_value(positions) AS positions,
-                   any_value(activations) AS activations,
-                   coalesce(min(stratum) FILTER (stratum <> 'top'), 'top') AS stratum
-            FROM {reader.rows_of("contexts", sample_id, number)}
-            WHERE sample_id = $1 AND feature = $2 AND split = 'score' GROUP BY window_id
-        ),
-        panel AS (
-            SELECT window_id, max_activation, stratum FROM {reader.rows_of("panel_activity", sample_id, number)}
-            WHERE sample_id = $1 AND feature = $2
+    every = reader.rows_of("judgments", sample_id, number)
+    judged = every.filter(
+        pl.col("scorer") == scorer, pl.col("split") == "score", pl.col("control").is_null(), pl.col("epoch") == 0,
+        explanation_id is None or pl.col("explanation_id") == explanation_id,
+        judge is None or pl.col("judge_model") == judge,
+    )  # fmt: skip
+    panel = reader.rows_of("panel_activity", sample_id, number, ("window_id", "max_activation", "stratum"))
+    tau = reader.few("SELECT tau FROM features WHERE sample_id = ? AND feature = ?", [sample_id, number])[0]["tau"]
+    found = (
+        judged.join(_activity(reader, sample_id, number, split="score"), on="window_id", how="left")
+        .join(panel, on="window_id", how="left", suffix="_in_panel")
+        .with_columns(
+            pl.coalesce("max_activation", "max_activation_in_panel", 0.0).alias("max_activation"),
+            pl.coalesce("stratum", "stratum_in_panel", pl.lit("random")).alias("stratum"),
+            *_EMPTY_WHERE_SILENT,
         )
-        SELECT j.*, coalesce(t.max_activation, p.max_activation, 0) AS max_activation,
-               coalesce(t.stratum, p.stratum, 'random') AS stratum,
-               coalesce(t.positions, []) AS positions, coalesce(t.activations, []) AS activations,
-               coalesce(t.max_activation, p.max_activation, 0) > f.tau AS fires
-        FROM {reader.rows_of("judgments", sample_id, number)} AS j
-        CROSS JOIN (SELECT tau FROM features WHERE sample_id = $1 AND feature = $2) AS f
-        LEFT JOIN truth AS t ON t.window_id = j.window_id
-        LEFT JOIN panel AS p ON p.window_id = j.window_id
-        WHERE j.sample_id = $1 AND j.feature = $2 AND j.scorer = $3 AND j.split = 'score'
-          AND ($4 IS NULL OR j.explanation_id = $4) AND ($5 IS NULL OR j.judge_model = $5)
-          AND j.control IS NULL AND j.epoch = 0
-        ORDER BY j.state = 'answered', abs(fires::INTEGER - j.probability) DESC NULLS FIRST, abs(j.truth - j.grade) DESC
-                 NULLS LAST, j.window_id
-        """,
-        [sample_id, number, scorer, explanation_id, judge],
+        .drop("max_activation_in_panel", "stratum_in_panel")
+        .with_columns((pl.col("max_activation") > tau).alias("fires"))
     )
-    return _with_windows(reader, sample_id, found)
+    answered = pl.col("state") == "answered"
+    wrong, off = (
+        (pl.col("fires").cast(pl.Int8) - pl.col("probability")).abs(),
+        (pl.col("truth") - pl.col("grade")).abs(),
+    )
+    by = (answered, wrong.is_not_null(), wrong, off.is_null(), off, pl.col("window_id"))
+    return _with_windows(reader, sample_id, found.sort(*by, descending=[False, False, True, False, True, False]))
+
+
+_EMPTY_WHERE_SILENT = tuple(pl.col(name).fill_null([]) for name in ("positions", "activations"))
+
+
+def _activity(reader: Reader, sample_id: str, number: int, *, split: str) -> pl.DataFrame:
+    """What the feature does in each of its windows of a split, and why the window was chosen: once each."""
+    rows = reader.rows_of(
+        "contexts", sample_id, number, ("split", "stratum", "window_id", "max_activation", "positions", "activations")
+    )
+    strata = pl.col("stratum").filter(pl.col("stratum") != "top").min().fill_null("top")
+    return (
+        rows.filter(pl.col("split") == split)
+        .group_by("window_id", maintain_order=True)
+        .agg(pl.col("max_activation").max(), pl.col("positions", "activations").first(), strata)
+    )
+
+
+def _with_windows(reader: Reader, sample_id: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have a `window_id`, with the window's text, tokens and document; those of no known window are left out."""
+    corpora = reader.few("SELECT corpus_id FROM samples WHERE sample_id = ?", [sample_id])
+    corpus = corpora[0]["corpus_id"] if corpora else ""
+    columns = "window_id", "document_id", "text", "token_starts", "token_ends"
+    windows = reader.windows(corpus, rows["window_id"].to_list(), columns)
+    names = reader.query(
+        "SELECT document_id, name AS document FROM documents WHERE corpus_id = ? AND list_contains(?, document_id)",
+        [corpus, windows["document_id"].unique().to_list()],
+    )
+    texts = windows.join(names, on="document_id", how="left")
+    return rows.join(texts, on="window_id", how="inner", maintain_order="left")

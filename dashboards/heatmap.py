@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dashboards.text import JOINERS, shorten, visible
@@ -54,8 +55,8 @@ def words(
     for position, value in zip(positions, activations, strict=True):
         holder = token_of_character(starts, ends, position)
         active[holder] = max(value, active.get(holder, value))
-    pieces = _pieces(text, starts, ends, active, largest)
-    return tuple(_join_silent(_words(pieces)))
+    window = _Window(text, starts, ends, active, largest)
+    return tuple(_join_silent(_words(window.pieces())))
 
 
 def level(activation: float, largest: float) -> int:
@@ -65,32 +66,73 @@ def level(activation: float, largest: float) -> int:
     return min(10, max(1, math.ceil(10 * activation / largest - 1e-6)))
 
 
-def _pieces(
-    text: str, starts: Sequence[int], ends: Sequence[int], active: dict[int, float], largest: float
-) -> Iterator[Piece]:
-    done = 0
-    for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        start, end = max(start, done), max(end, done)  # tokens of one character's bytes share its offsets
-        if start > done:
-            yield Piece(text[done:start])
-        value = active.get(position)
-        shade = level(value, largest) if value is not None else 0
-        if end > start:
-            yield from _without_outer_space(Piece(text[start:end], shade, value if shade else None))
-        done = end
-    if done < len(text):
-        yield Piece(text[done:])
+@dataclass
+class _Window:
+    """A window on its way into pieces. `active` has the activation of each token that fires."""
+
+    text: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+    active: Mapping[int, float]
+    largest: float
+    done: int = 0
+    """Characters that are in pieces."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every token as a piece, but for silent ones far from any that fires: most of them, which take most of the time.
+
+        From the first word after a firing token to the last one before the next, they are one piece.
+        """
+        n, place = len(self.starts), 0
+        for firing in (*sorted(self.active), n):
+            words = [token for token in range(place, firing) if token == 0 or self._begins_word(token)]
+            last = firing if firing == n else words[-1] if words else place
+            if words and last > words[0] and not self._has_long_or_joined():
+                yield from self._tokens(place, words[0])
+                end = self.starts[last] if last < n else len(self.text)
+                yield Piece(self.text[self.done : end])
+                self.done, place = end, last
+            yield from self._tokens(place, min(firing + 1, n))
+            place = firing + 1
+        if self.done < len(self.text):
+            yield Piece(shorten(self.text[self.done :], LONGEST_PIECE))
+
+    def _begins_word(self, token: int) -> bool:
+        start = self.starts[token]
+        return start > self.ends[token - 1] or self.text[start : start + 1] == " "
+
+    def _has_long_or_joined(self) -> bool:
+        """Whether there are tokens to be shortened, or signs that depend on what stands beside them in their token."""
+        return any(sign in self.text for sign in JOINERS) or any(
+            end - start > LONGEST_PIECE for start, end in zip(self.starts, self.ends, strict=True)
+        )
+
+    def _tokens(self, first: int, last: int) -> Iterator[Piece]:
+        """Tokens from the first to before the last, with the characters before each."""
+        for position in range(first, last):
+            start = max(self.starts[position], self.done)  # tokens of one character's bytes share its offsets
+            end = max(self.ends[position], self.done)
+            if start > self.done:
+                yield Piece(shorten(self.text[self.done : start], LONGEST_PIECE))
+            value = self.active.get(position)
+            shade = level(value, self.largest) if value is not None else 0
+            if end > start:
+                yield from _without_outer_space(Piece(self.text[start:end], shade, value if shade else None))
+            self.done = end
 
 
 def _without_outer_space(piece: Piece) -> Iterator[Piece]:
-    """Take leading blanks off a token (` the` in byte-pair vocabularies), so that it starts where its word does."""
+    """Take leading blanks off a token (` the` in byte-pair vocabularies), so that it starts where its word does.
+
+    A token that is too long is shortened.
+    """
     bare = piece.text.lstrip(" ")
     if not bare:
-        yield piece
+        yield piece._replace(text=shorten(piece.text, LONGEST_PIECE))
         return
     if len(bare) < len(piece.text):
-        yield Piece(piece.text[: -len(bare)])
-    yield Piece(bare, piece.level, piece.activation)
+        yield Piece(shorten(piece.text[: -len(bare)], LONGEST_PIECE))
+    yield piece._replace(text=shorten(bare, LONGEST_PIECE))
 
 
 def _words(pieces: Iterable[Piece]) -> Iterator[Word]:
@@ -140,7 +182,7 @@ def _word(group: Sequence[Piece]) -> Word:
 
 
 def _shown(text: str) -> str:
-    return visible(shorten(text, LONGEST_PIECE)).replace("↵", "↵ ")  # a line may break where one ended
+    return visible(text).replace("↵", "↵ ")  # a line may break where one ended
 
 
 def _join_silent(found: Iterable[Word]) -> Iterator[Word]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dashboards.queries import Reader
+from dashboards.queries import Reader, Rows
 
 Bounds = tuple[float, float, float, float]
 """x from, x to, y from, y to, in the map's own unit."""
@@ -32,9 +32,9 @@ def bounds(reader: Reader, feature_set: str) -> Bounds | None:
     return left - wide, right + wide, low - tall, high + tall
 
 
-def place(reader: Reader, feature_set: str, feature: int) -> pl.DataFrame:
+def place(reader: Reader, feature_set: str, feature: int) -> Rows:
     """Where one feature stands: one row, or none."""
-    return reader.query("SELECT x, y FROM map_points WHERE feature_set = ? AND feature = ?", [feature_set, feature])
+    return reader.few("SELECT x, y FROM map_points WHERE feature_set = ? AND feature = ?", [feature_set, feature])
 
 
 def count(reader: Reader, view: View) -> int:
@@ -91,9 +91,9 @@ _ONE_METHOD = """
 """Neighbors by the method that the map is drawn by, or by the first one: similarities by two methods are no one scale."""
 
 
-def neighborhood(reader: Reader, feature_set: str, sample_id: str, feature: int, *, most: int) -> pl.DataFrame:
+def neighborhood(reader: Reader, feature_set: str, sample_id: str, feature: int, *, most: int) -> Rows:
     """A feature, its nearest neighbors and theirs, with places on the map; `step` is 0, 1 or 2."""
-    return reader.query(
+    return reader.few(
         f"""
         WITH {_ONE_METHOD},
         one AS (
@@ -125,9 +125,9 @@ def neighborhood(reader: Reader, feature_set: str, sample_id: str, feature: int,
     )
 
 
-def links_between(reader: Reader, feature_set: str, feature: int, features: list[int]) -> pl.DataFrame:
+def links_between(reader: Reader, feature_set: str, feature: int, features: list[int]) -> Rows:
     """Pairs among features around one that are neighbors by the same method, each once."""
-    return reader.query(
+    return reader.few(
         f"""
         WITH {_ONE_METHOD}
         SELECT least(feature, neighbor) AS one, greatest(feature, neighbor) AS other, max(similarity) AS similarity

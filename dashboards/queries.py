@@ -6,15 +6,15 @@ more than one of a thousand. It knows the tables, not the pages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 import polars as pl
 
-from labeling.feature_files import FeatureFiles
-from labeling.snapshot import open_snapshot, read
+from labeling.row_groups import RowGroups
+from labeling.snapshot import open_snapshot, read, read_few
 from labeling.types import STRICT_TAU_SHARE, TAU_SHARE
 from labeling.workspace import Workspace
 
@@ -24,22 +24,35 @@ STRICT_TAU = STRICT_TAU_SHARE
 """The higher threshold that scores are also computed at."""
 
 
+MOST_SECONDS = 600.0
+"""Of one statement."""
+Rows = list[dict[str, Any]]
+
+
 class Reader:
     """A snapshot that is open for reading."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: FeatureFiles) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, groups: RowGroups) -> None:
         self._connection = connection
-        self._files = files
+        self._groups = groups
         self.generation: tuple[int, int, int] | None = None
         """Which snapshot it reads, where that is looked after."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """Rows of a statement of this package. What a person typed is a parameter, or goes through `snapshot.select`."""
-        return read(self._connection, sql, parameters, timeout_seconds=600.0)
+        return read(self._connection, sql, parameters, timeout_seconds=MOST_SECONDS)
 
-    def rows_of(self, table: str, sample_id: str, feature: int) -> str:
-        """A large table for a FROM clause that asks about one feature: the files alone that can hold its rows."""
-        return self._files.rows(self.query, table, sample_id, feature)
+    def few(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """The same for statements of some rows, in less time."""
+        return read_few(self._connection, sql, parameters, timeout_seconds=MOST_SECONDS)
+
+    def rows_of(self, table: str, sample_id: str, feature: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """A feature's rows of a large table: all columns, or some."""
+        return self._groups.rows(table, sample_id, [feature], columns)
+
+    def windows(self, corpus_id: str, windows: Iterable[int], columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns of some windows; what is no window is left out."""
+        return self._groups.rows("windows", corpus_id, windows, columns)
 
     def close(self) -> None:
         self._connection.close()
@@ -50,7 +63,7 @@ def open_reader(workspace: Workspace) -> Iterator[Reader]:
     """The published snapshot of a workspace. Raise FeatlasError when there is none."""
     connection = open_snapshot(workspace)
     try:
-        yield Reader(connection, FeatureFiles(workspace))
+        yield Reader(connection, RowGroups(workspace))
     finally:
         connection.close()
 

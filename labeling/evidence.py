@@ -76,7 +76,7 @@ WINDOWS = EvidenceTable(
         ("token_starts", pl.List(I32), "Offset in text of the first character of each token."),
         ("token_ends", pl.List(I32), "Offset in text after the last character of each token."),
     ),
-    rows_together=256,
+    rows_together=128,
 )
 CONTEXTS = EvidenceTable(
     "contexts",
@@ -188,7 +188,7 @@ JUDGMENTS = EvidenceTable(
         "token_activations",
         "token_expected_levels",
     ),
-    rows_together=8192,
+    rows_together=4096,
 )
 LLM_REQUESTS = EvidenceTable(
     "llm_requests",
@@ -329,6 +329,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def unreadable(workspace: Workspace | None, table: str, why: str) -> FeatlasError:
+    """Say which large table can't be read."""
+    folder = workspace.evidence(table) if workspace else table
+    return FeatlasError(
+        f"The files in {folder} cannot be read as the table {table}: {why}. One of them is damaged or was "
+        "written by another version. Restore it from a copy, or start another workspace with --workspace DIR; copy "
+        "ledger.sqlite there first, and no paid answer is asked for again."
+    )
 
 
 def disk_error(path: Path, error: OSError) -> FeatlasError:

@@ -19,7 +19,7 @@ import polars as pl
 
 from labeling.best_labels import FILL_LABELS
 from labeling.errors import FeatlasError, UsageError
-from labeling.evidence import TABLES, disk_error, sync_folder
+from labeling.evidence import TABLES, disk_error, sync_folder, unreadable
 from labeling.evidence_views import comments, view_query
 from labeling.lock import in_use
 from labeling.migrations import latest_version
@@ -50,19 +50,9 @@ def create_evidence_views(
             try:
                 connection.execute(f"CREATE OR REPLACE {kind} {table.name} AS {view_query(workspace, table)}")
             except duckdb.Error as error:
-                raise evidence_error(workspace, table.name, error) from error
+                raise unreadable(workspace, table.name, one_line(error)) from error
             if not temporary:
                 connection.execute(comments(table))
-
-
-def evidence_error(workspace: Workspace | None, table: str, error: duckdb.Error) -> FeatlasError:
-    """Say which large table cannot be read."""
-    folder = workspace.evidence(table) if workspace else table
-    return FeatlasError(
-        f"The files in {folder} cannot be read as the table {table}: {one_line(error)}. One of them is damaged or was "
-        "written by another version. Restore it from a copy, or start another workspace with --workspace DIR; copy "
-        "ledger.sqlite there first, and no paid answer is asked for again."
-    )
 
 
 def copy_database(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> Path:
@@ -234,9 +224,26 @@ def read(
     most_rows: int | None = None,
 ) -> pl.DataFrame:
     """Rows of one statement that is known to read only. Raise as `select`, which finds that out first."""
+    with _reading(connection, timeout_seconds):
+        return rows_of(connection, sql, parameters, most_rows=most_rows)
+
+
+def read_few(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any], *, timeout_seconds: float
+) -> list[dict[str, Any]]:
+    """The same for a statement of few rows, as Python's own values: a data frame takes some milliseconds to make."""
+    with _reading(connection, timeout_seconds):
+        rows = connection.execute(sql, list(parameters)).fetchall()
+        names = [column[0] for column in connection.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@contextmanager
+def _reading(connection: duckdb.DuckDBPyConnection, timeout_seconds: float) -> Iterator[None]:
+    """Stop a statement that takes too long, and say what is wrong with one that fails."""
     try:
         with time_limit(connection, timeout_seconds):
-            return rows_of(connection, sql, parameters, most_rows=most_rows)
+            yield
     except duckdb.InterruptException as error:
         raise FeatlasError(
             f"The query was stopped after {timeout_seconds:g} seconds. Ask for fewer rows or columns, or filter by "

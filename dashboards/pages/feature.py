@@ -99,7 +99,7 @@ def embedded(
 
 def row_of(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
     """The feature's row of labels. Raise a 404 for a number that is none."""
-    found = feature_queries.feature(reader, chosen.sample_id, number).to_dicts()
+    found = feature_queries.feature(reader, chosen.sample_id, number)
     if not found:
         last = int(chosen.sample["n_features"]) - 1
         raise HTTPException(404, f"{chosen.name} has no feature {number}: they are 0 to {last:,}.")
@@ -109,8 +109,8 @@ def row_of(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
 def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool) -> dict[str, Any]:
     row = row_of(reader, chosen, number)
     sample_id = chosen.sample_id
-    splits = feature_queries.splits(reader, sample_id, number).to_dicts()
-    scores = feature_queries.scores(reader, sample_id, number).to_dicts()
+    splits = feature_queries.splits(reader, sample_id, number)
+    scores = feature_queries.scores(reader, sample_id, number)
     tagged = feature_queries.has_tags(reader, sample_id, number)  # evidence is read only where there are any
     return {
         "row": row,
@@ -118,13 +118,13 @@ def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName
         "splits": {split["split"]: split for split in splits},
         "histogram": histogram(splits, tau=row["tau"]),
         "bands": _bands(reader, chosen, row, split=split, n=n, wide=wide),
-        "explanations": _with_scores(feature_queries.explanations(reader, sample_id, number).to_dicts(), scores),
+        "explanations": _with_scores(feature_queries.explanations(reader, sample_id, number), scores),
         "controls": [score for score in scores if score["control"] is not None and score["metric"] == "headline"],
-        "tokens": feature_queries.tokens(reader, sample_id, number).to_dicts(),
+        "tokens": feature_queries.tokens(reader, sample_id, number),
         "label_free": _by_scorer(s for s in scores if s["explainer"] is None and s["control"] is None),
-        **_side_by_side(feature_queries.neighbors(reader, chosen.name, sample_id, number).to_dicts()),
-        "tags": feature_queries.tags(reader, sample_id, number).to_dicts() if tagged else [],
-        "place": map_queries.place(reader, chosen.name, number).to_dicts(),
+        **_side_by_side(feature_queries.neighbors(reader, chosen.name, sample_id, number)),
+        "tags": feature_queries.tags(reader, sample_id, number) if tagged else [],
+        "place": map_queries.place(reader, chosen.name, number),
     }
 
 

@@ -75,11 +75,11 @@ def neighborhood(
     chosen = choose(request, reader, name)
     if chosen is None:
         return render(request, "neighborhood.html.j2", chosen=None)
-    row = feature_queries.feature(reader, chosen.sample_id, number).to_dicts()
+    row = feature_queries.feature(reader, chosen.sample_id, number)
     if not row:
         raise HTTPException(404, f"{chosen.name} has no feature {number}.")
-    around = map_queries.neighborhood(reader, chosen.name, chosen.sample_id, number, most=12).to_dicts()
-    pairs = map_queries.links_between(reader, chosen.name, number, [item["feature"] for item in around]).to_dicts()
+    around = map_queries.neighborhood(reader, chosen.name, chosen.sample_id, number, most=12)
+    pairs = map_queries.links_between(reader, chosen.name, number, [item["feature"] for item in around])
     return render(
         request, "neighborhood.html.j2", chosen=chosen, row=row[0], number=number, around=around,
         figure=neighborhood_marks(around, pairs, {"set": chosen.name}) if len(around) > 1 else None,

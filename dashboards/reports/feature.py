@@ -89,7 +89,7 @@ def needed(feature: int | None, kind: str) -> int:
 
 def feature_row(reader: queries.Reader, sample: Found, number: int) -> Found:
     """The feature's row of `labels`. Raise UsageError for a number that the dictionary does not have."""
-    found = feature_queries.feature(reader, sample["sample_id"], number).to_dicts()
+    found = feature_queries.feature(reader, sample["sample_id"], number)
     if not found:
         raise UsageError(
             f"There is no feature {number} in {sample['feature_set']}: its features are 0 to {sample['n_features'] - 1}."
@@ -133,8 +133,8 @@ def _contexts(reader: queries.Reader, sample_id: str, row: Found) -> Iterator[Bl
 
 
 def _labels(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Block]:
-    explanations = feature_queries.explanations(reader, sample_id, number).to_dicts()
-    scores = feature_queries.scores(reader, sample_id, number).to_dicts()
+    explanations = feature_queries.explanations(reader, sample_id, number)
+    scores = feature_queries.scores(reader, sample_id, number)
     if not explanations:
         yield say("No explainer has labeled this feature yet: ", Code("featlas label"), " does.")
     for explanation in explanations:
@@ -185,7 +185,7 @@ def _score_cells(row: Found, of: Literal["Metric", "Label"]) -> tuple[Cell, ...]
 
 
 def _tokens(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Block]:
-    rows = feature_queries.tokens(reader, sample_id, number).to_dicts()[:MOST_TOKENS]
+    rows = feature_queries.tokens(reader, sample_id, number)[:MOST_TOKENS]
     if not rows:
         yield say("None were counted.")
         return
@@ -207,7 +207,7 @@ def _tokens(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Blo
 
 
 def _neighbors(reader: queries.Reader, sample: Found, number: int) -> Iterator[Block]:
-    rows = feature_queries.neighbors(reader, sample["feature_set"], sample["sample_id"], number).to_dicts()
+    rows = feature_queries.neighbors(reader, sample["feature_set"], sample["sample_id"], number)
     if not rows:
         yield say("None yet: ", Code("featlas cluster"), " finds them.")
     yield from neighbor_tables(rows)
@@ -236,7 +236,7 @@ def neighbor_tables(rows: Sequence[Found]) -> Iterator[Block]:
 
 
 def _tags(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Block]:
-    rows = feature_queries.tags(reader, sample_id, number).to_dicts()
+    rows = feature_queries.tags(reader, sample_id, number)
     if not rows:
         yield say("None.")
         return

@@ -40,7 +40,7 @@ class Neighborhood:
     def write(self, reader: queries.Reader, *, command: str) -> Document:
         origin = origin_of(reader, self.feature_set)
         row = feature_row(reader, origin.sample, self.feature)
-        near = feature_queries.neighbors(reader, origin.feature_set, origin.sample_id, self.feature).to_dicts()
+        near = feature_queries.neighbors(reader, origin.feature_set, origin.sample_id, self.feature)
         if not near:
             raise FeatlasError(
                 f"Feature {self.feature} of {origin.feature_set} has no neighbors yet. Run `featlas cluster` first."
@@ -71,14 +71,12 @@ def create(*, feature: int | None = None, feature_set: str | None = None) -> Rep
 
 
 def _figure(reader: queries.Reader, origin: Origin, feature: int) -> Iterator[Block]:
-    around = map_queries.neighborhood(reader, origin.feature_set, origin.sample_id, feature, most=MOST).to_dicts()
+    around = map_queries.neighborhood(reader, origin.feature_set, origin.sample_id, feature, most=MOST)
     around = list({item["feature"]: item for item in reversed(around)}.values())[::-1]
     if not around or around[0]["step"] != 0:
         yield say("The feature has no place on the map.")
         return
-    pairs = map_queries.links_between(
-        reader, origin.feature_set, feature, [item["feature"] for item in around]
-    ).to_dicts()
+    pairs = map_queries.links_between(reader, origin.feature_set, feature, [item["feature"] for item in around])
     svg, n_written = map_charts.neighborhood(around, pairs)
     yield Figures((Figure(svg, f"Feature {feature} among its neighbors on the map"),), wide=True)
     n_near = sum(item["step"] < 2 for item in around)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboards import heatmap
 from dashboards.heatmap import Piece, Word, level, words
 
 
@@ -91,3 +95,49 @@ def test_words_from_right_to_left_are_cut_as_others_and_keep_their_joiners() -> 
 def test_a_token_of_ten_thousand_characters_is_cut_and_says_so() -> None:
     found = cut("Z" * 10_000, ["Z" * 10_000], {0: 4.0})
     assert found[0].pieces[0].text == "Z" * 160 + "… (+9,840 characters)"
+
+
+TOKENS = (
+    "un",
+    "able",
+    " the",
+    " cat",
+    ",",
+    "\n",
+    "é",
+    "日本",
+    "語",
+    " ",
+    "  ",
+    " foo bar",
+    "e\u0301",
+    "\u0301",
+    "a_b",
+    "7",
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "", " ", "\n", "  "]), st.sampled_from(TOKENS)), max_size=20),
+    st.dictionaries(st.integers(0, 19), st.floats(-0.1, 1), max_size=5),
+)
+def test_silent_stretches_look_the_same_as_token_by_token(
+    spaced: list[tuple[str, str]], active: dict[int, float]
+) -> None:
+    text, starts, ends = "", [], []
+    for space, token in spaced:
+        starts.append(len(text + space))
+        text += space + token
+        ends.append(len(text))
+    firing = {token: value for token, value in active.items() if token < len(starts)}
+    window = heatmap._Window(text, starts, ends, firing, 1.0)
+    one_by_one = (*window._tokens(0, len(starts)), Piece(text[window.done :]))
+    found = words(
+        text, starts=starts, ends=ends, positions=list(firing), activations=list(firing.values()), largest=1.0
+    )
+    assert found == tuple(heatmap._join_silent(heatmap._words(piece for piece in one_by_one if piece.text)))
+
+
+def test_a_token_that_is_too_long_is_shortened_and_says_by_how_much() -> None:
+    found = cut("a " + "x" * 200 + " b", ["a", "x" * 200, "b"], {0: 4.0})
+    assert plain(found) == f"a {'x' * 160}… (+40 characters) b"
