@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from dashboards.queries import TAU, Reader, Rows
+
+Sample = Mapping[str, Any]
+"""A row of the table `samples`."""
+LABEL_COLUMNS = ("label", "score", "score_low", "score_high", "firing_rate", "status", "cluster")
+"""What is said of a neighbor."""
 
 
 def feature(reader: Reader, sample_id: str, number: int) -> Rows:
@@ -23,8 +30,9 @@ def feature(reader: Reader, sample_id: str, number: int) -> Rows:
 
 
 def splits(reader: Reader, sample_id: str, number: int) -> Rows:
-    """Exact counts and histograms, a row a split."""
-    return reader.few("SELECT * FROM feature_splits WHERE sample_id = ? AND feature = ?", [sample_id, number])
+    """Exact counts and the histogram of tokens, a row a split."""
+    sql = "SELECT * EXCLUDE (window_histogram) FROM feature_splits WHERE sample_id = ? AND feature = ?"
+    return reader.few(sql, [sample_id, number])
 
 
 def tokens(reader: Reader, sample_id: str, number: int) -> Rows:
@@ -70,31 +78,42 @@ def neighbors(reader: Reader, feature_set: str, sample_id: str, number: int) -> 
 
     `only_here` and `only_there` are top tokens of one of the two alone.
     """
-    return reader.few(
+    near = reader.few(
         """
-        WITH near AS MATERIALIZED (
-            SELECT * FROM neighbors WHERE feature_set = $1 AND feature = $3
-        ),
-        wanted AS (SELECT neighbor AS feature FROM near UNION SELECT $3::INTEGER),
-        top AS (
-            SELECT feature, list(token ORDER BY rank) AS tokens FROM feature_tokens SEMI JOIN wanted USING (feature)
-            WHERE sample_id = $2 GROUP BY feature
-        ),
-        named AS (
-            SELECT feature, label, score, score_low, score_high, firing_rate, status, cluster
-            FROM labels SEMI JOIN wanted USING (feature) WHERE sample_id = $2
-        ),
-        own AS (SELECT coalesce((SELECT tokens FROM top WHERE feature = $3), []) AS tokens)
-        SELECT near.method, near.rank, near.neighbor, near.similarity, l.* EXCLUDE (feature),
-               list_filter(own.tokens, lambda t: NOT list_contains(coalesce(top.tokens, []), t)) AS only_here,
-               list_filter(coalesce(top.tokens, []), lambda t: NOT list_contains(own.tokens, t)) AS only_there
-        FROM near CROSS JOIN own
-        LEFT JOIN named AS l ON l.feature = near.neighbor
-        LEFT JOIN top ON top.feature = near.neighbor
-        ORDER BY near.method, near.rank
+        SELECT method, rank, neighbor, similarity FROM neighbors WHERE feature_set = ? AND feature = ?
+        ORDER BY method, rank
         """,
-        [feature_set, sample_id, number],
+        [feature_set, number],
     )
+    # one join of all tables would take half as long again
+    wanted = [sample_id, sorted({number, *(row["neighbor"] for row in near)})]
+    named = reader.few(
+        f"""
+        SELECT feature, {", ".join(LABEL_COLUMNS)}
+        FROM labels SEMI JOIN (SELECT unnest($2::INTEGER[]) AS feature) USING (feature) WHERE sample_id = $1
+        """,
+        wanted,
+    )
+    top = reader.few(
+        """
+        SELECT feature, token FROM feature_tokens SEMI JOIN (SELECT unnest($2::INTEGER[]) AS feature) USING (feature)
+        WHERE sample_id = $1 ORDER BY feature, rank
+        """,
+        wanted,
+    )
+    labels, tokens = {row.pop("feature"): row for row in named}, defaultdict[int, list[str]](list)
+    for row in top:
+        tokens[row["feature"]].append(row["token"])
+    own, nothing = tokens[number], dict.fromkeys(LABEL_COLUMNS)
+    return [
+        {
+            **row,
+            **labels.get(row["neighbor"], nothing),
+            "only_here": [token for token in own if token not in tokens[row["neighbor"]]],
+            "only_there": [token for token in tokens[row["neighbor"]] if token not in own],
+        }
+        for row in near
+    ]
 
 
 def tags(reader: Reader, sample_id: str, number: int) -> Rows:
@@ -119,8 +138,9 @@ def has_tags(reader: Reader, sample_id: str, number: int) -> bool:
     return bool(reader.few(sql, [sample_id, number])[0]["n"])
 
 
-def evidence(reader: Reader, sample_id: str, number: int, explanation_id: str) -> pl.DataFrame:
+def evidence(reader: Reader, sample: Sample, number: int, explanation_id: str) -> pl.DataFrame:
     """The windows that an explainer was shown of the feature, in its order, with the activations that it could see."""
+    sample_id, corpus_id = sample["sample_id"], sample["corpus_id"]
     asked = reader.query(
         """
         SELECT unnest(evidence) AS window_id, generate_subscripts(evidence, 1) AS place FROM explanations
@@ -130,9 +150,8 @@ def evidence(reader: Reader, sample_id: str, number: int, explanation_id: str) -
     )
     seen = _activity(reader, sample_id, number, split="explain")
     found = asked.join(seen, on="window_id", how="left").sort("place")
-    return _with_windows(
-        reader, sample_id, found.with_columns(pl.col("stratum").fill_null("other"), *_EMPTY_WHERE_SILENT)
-    )
+    shown = found.with_columns(pl.col("stratum").fill_null("other"), *_EMPTY_WHERE_SILENT)
+    return with_documents(reader, corpus_id, _with_text(reader, corpus_id, shown))
 
 
 def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int | None]:
@@ -146,11 +165,14 @@ def beside(reader: Reader, sample_id: str, number: int) -> tuple[int | None, int
 
 
 def contexts(
-    reader: Reader, sample_id: str, number: int, *, split: str, most: int, strata: Sequence[str]
+    reader: Reader, sample: Sample, number: int, *, split: str, most: int, strata: Sequence[str]
 ) -> pl.DataFrame:
-    """Windows of one split, at most `most` of each stratum, the strongest first."""
+    """Windows of one split, at most `most` of each stratum, the strongest first.
+
+    It reads files and asks the database nothing, so that one can be done beside the other.
+    """
     columns = "split", "stratum", "window_id", "max_activation", "positions", "activations", "population", "sampled"
-    rows = reader.rows_of("contexts", sample_id, number, columns)
+    rows = reader.rows_of("contexts", sample["sample_id"], number, columns)
     found = (
         rows.filter(pl.col("split") == split, pl.col("stratum").is_in(strata))
         .drop("split")
@@ -158,7 +180,7 @@ def contexts(
         .group_by("stratum", maintain_order=True)
         .head(most)
     )
-    return _with_windows(reader, sample_id, found)
+    return _with_text(reader, sample["corpus_id"], found)
 
 
 def beside_windows(reader: Reader, corpus_id: str, windows: Sequence[int]) -> pl.DataFrame:
@@ -168,13 +190,14 @@ def beside_windows(reader: Reader, corpus_id: str, windows: Sequence[int]) -> pl
 
 
 def judgments(
-    reader: Reader, sample_id: str, number: int, *, scorer: str, judge: str | None, explanation_id: str | None
+    reader: Reader, sample: Sample, number: int, *, scorer: str, judge: str | None, explanation_id: str | None
 ) -> pl.DataFrame:
     """Every window that a scorer judged for the feature by one label, with the truth: the worst misses first.
 
     Without an explanation, the feature's own labels; without a judge, any. What scorers that ask in trials asked has a
     `variant`, and their own `truth` where there is one.
     """
+    sample_id, corpus_id = sample["sample_id"], sample["corpus_id"]
     every = reader.rows_of("judgments", sample_id, number)
     judged = every.filter(
         pl.col("scorer") == scorer, pl.col("split") == "score", pl.col("control").is_null(), pl.col("epoch") == 0,
@@ -200,7 +223,8 @@ def judgments(
         (pl.col("truth") - pl.col("grade")).abs(),
     )
     by = (answered, wrong.is_not_null(), wrong, off.is_null(), off, pl.col("window_id"))
-    return _with_windows(reader, sample_id, found.sort(*by, descending=[False, False, True, False, True, False]))
+    ordered = found.sort(*by, descending=[False, False, True, False, True, False])
+    return with_documents(reader, corpus_id, _with_text(reader, corpus_id, ordered))
 
 
 _EMPTY_WHERE_SILENT = tuple(pl.col(name).fill_null([]) for name in ("positions", "activations"))
@@ -219,15 +243,17 @@ def _activity(reader: Reader, sample_id: str, number: int, *, split: str) -> pl.
     )
 
 
-def _with_windows(reader: Reader, sample_id: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows that have a `window_id`, with the window's text, tokens and document; those of no known window are left out."""
-    corpora = reader.few("SELECT corpus_id FROM samples WHERE sample_id = ?", [sample_id])
-    corpus = corpora[0]["corpus_id"] if corpora else ""
-    columns = "window_id", "document_id", "text", "token_starts", "token_ends"
-    windows = reader.windows(corpus, rows["window_id"].to_list(), columns)
+def with_documents(reader: Reader, corpus_id: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have a `document_id`, with the document's name as `document`."""
     names = reader.query(
         "SELECT document_id, name AS document FROM documents WHERE corpus_id = ? AND list_contains(?, document_id)",
-        [corpus, windows["document_id"].unique().to_list()],
+        [corpus_id, rows["document_id"].unique().to_list()],
     )
-    texts = windows.join(names, on="document_id", how="left")
+    return rows.join(names, on="document_id", how="left", maintain_order="left")
+
+
+def _with_text(reader: Reader, corpus_id: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have a `window_id`, with the window's text and tokens; those of no known window are left out."""
+    columns = "window_id", "document_id", "text", "token_starts", "token_ends"
+    texts = reader.windows(corpus_id, rows["window_id"].to_list(), columns)
     return rows.join(texts, on="window_id", how="inner", maintain_order="left")

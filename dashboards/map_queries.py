@@ -43,27 +43,49 @@ def count(reader: Reader, view: View) -> int:
     return int(reader.query(sql, [view.feature_set, *view.bounds])["n"][0])
 
 
+_PLACED = """
+    placed AS (
+        SELECT feature, x, y, least(floor((x - $3) / ($4 - $3) * $7), $7 - 1)::INTEGER AS col,
+               least(floor((y - $5) / ($6 - $5) * $8), $8 - 1)::INTEGER AS line
+        FROM map_points WHERE feature_set = $1 AND x BETWEEN $3 AND $4 AND y BETWEEN $5 AND $6
+    )
+"""
+"""Features in view and the cell of a grid that each stands in."""
+
+
 def cells(reader: Reader, view: View, *, columns: int, rows: int) -> pl.DataFrame:
     """Features counted in a grid of cells; empty cells are left out. `x` and `y` are the middle of a cell's features.
 
     `cluster` is the commonest in the cell, `score` the mean of the headline scores, `rate` the mean share of tokens
-    on which they fire, `found` how many labels hold the searched text, `label` that of the best-scored one.
+    on which they fire, `label` that of the best-scored one. What is searched for plays no part.
     """
     return reader.query(
-        """
-        WITH placed AS (
-            SELECT feature, x, y, least(floor((x - $3) / ($4 - $3) * $7), $7 - 1)::INTEGER AS col,
-                   least(floor((y - $5) / ($6 - $5) * $8), $8 - 1)::INTEGER AS line
-            FROM map_points WHERE feature_set = $1 AND x BETWEEN $3 AND $4 AND y BETWEEN $5 AND $6
-        )
-        SELECT avg(p.x) AS x, avg(p.y) AS y, count(*) AS n, mode(l.cluster) AS cluster, avg(l.score) AS score,
-               avg(l.firing_rate) AS rate, count(*) FILTER (contains(lower(l.label), lower($9))) AS found,
-               arg_max(l.label, l.score) AS label, arg_max(l.feature, coalesce(l.score, -1)) AS feature
+        f"""
+        WITH {_PLACED}
+        SELECT p.col, p.line, avg(p.x) AS x, avg(p.y) AS y, count(*) AS n, mode(l.cluster) AS cluster, avg(l.score) AS score,
+               avg(l.firing_rate) AS rate, arg_max(l.label, l.score) AS label,
+               arg_max(l.feature, coalesce(l.score, -1)) AS feature
         FROM placed AS p JOIN labels AS l ON l.sample_id = $2 AND l.feature = p.feature
         GROUP BY p.col, p.line ORDER BY p.line, p.col
         """,
+        [view.feature_set, view.sample_id, *view.bounds, columns, rows],
+    )
+
+
+def found_in_cells(reader: Reader, view: View, *, columns: int, rows: int) -> dict[tuple[int, int], int]:
+    """How many labels hold the searched text, by column and line of the cells in which there are any."""
+    if view.search is None:
+        return {}
+    found = reader.few(
+        f"""
+        WITH {_PLACED}
+        SELECT p.col, p.line, count(*) AS n
+        FROM placed AS p JOIN labels AS l ON l.sample_id = $2 AND l.feature = p.feature
+        WHERE contains(lower(l.label), lower($9)) GROUP BY p.col, p.line
+        """,
         [view.feature_set, view.sample_id, *view.bounds, columns, rows, view.search],
     )
+    return {(row["col"], row["line"]): row["n"] for row in found}
 
 
 def points(reader: Reader, view: View, *, most: int) -> pl.DataFrame:

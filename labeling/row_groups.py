@@ -122,7 +122,7 @@ class RowGroups:
                 if _stamp(file) != shard.stamp:
                     return None
                 opened = pq.ParquetFile(source, metadata=shard.metadata)
-                frame = pl.DataFrame(pl.from_arrow(opened.read_row_groups(groups, columns=there, use_threads=False)))
+                frame = pl.DataFrame(pl.from_arrow(opened.read_row_groups(groups, columns=there)))
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:

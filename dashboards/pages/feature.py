@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -108,16 +109,23 @@ def row_of(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
 
 def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool) -> dict[str, Any]:
     row = row_of(reader, chosen, number)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # files are read while the database answers
+        contexts = beside.submit(
+            feature_queries.contexts, reader, chosen.sample, number, split=split, most=n, strata=STRATA
+        )
+        values = _from_the_database(reader, chosen, number, tau=row["tau"])
+        found = feature_queries.with_documents(reader, chosen.sample["corpus_id"], contexts.result())
+    return {"row": row, "number": number, "bands": _bands(reader, chosen, row, found.to_dicts(), wide=wide), **values}
+
+
+def _from_the_database(reader: Reader, chosen: Chosen, number: int, *, tau: float) -> dict[str, Any]:
     sample_id = chosen.sample_id
     splits = feature_queries.splits(reader, sample_id, number)
     scores = feature_queries.scores(reader, sample_id, number)
     tagged = feature_queries.has_tags(reader, sample_id, number)  # evidence is read only where there are any
     return {
-        "row": row,
-        "number": number,
         "splits": {split["split"]: split for split in splits},
-        "histogram": histogram(splits, tau=row["tau"]),
-        "bands": _bands(reader, chosen, row, split=split, n=n, wide=wide),
+        "histogram": histogram(splits, tau=tau),
         "explanations": _with_scores(feature_queries.explanations(reader, sample_id, number), scores),
         "controls": [score for score in scores if score["control"] is not None and score["metric"] == "headline"],
         "tokens": feature_queries.tokens(reader, sample_id, number),
@@ -129,11 +137,8 @@ def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName
 
 
 def _bands(
-    reader: Reader, chosen: Chosen, row: Mapping[str, Any], *, split: SplitName, n: int, wide: bool
+    reader: Reader, chosen: Chosen, row: Mapping[str, Any], found: Sequence[Mapping[str, Any]], *, wide: bool
 ) -> tuple[Band, ...]:
-    found = feature_queries.contexts(
-        reader, chosen.sample_id, row["feature"], split=split, most=n, strata=list(STRATA)
-    ).to_dicts()
     beside: dict[int, dict[str, Any]] = {}
     if wide:
         windows = [item["window_id"] for item in found]

@@ -32,7 +32,7 @@ def evidence(
     if chosen is None:
         return render(request, "evidence.html.j2", chosen=None)
     row = row_of(reader, chosen, number)
-    found = feature_queries.evidence(reader, chosen.sample_id, number, explanation).to_dicts()
+    found = feature_queries.evidence(reader, chosen.sample, number, explanation).to_dicts()
     return render(
         request, "evidence.html.j2", chosen=chosen, row=row, number=number, stratum=stratum,
         windows=shown_windows(found, largest=row["max_activation"]),
@@ -49,7 +49,7 @@ class Asked:
 
     def of(self, reader: Reader, chosen: Chosen, row: Mapping[str, Any]) -> pl.DataFrame:
         return feature_queries.judgments(
-            reader, chosen.sample_id, row["feature"], scorer=self.scorer_of(row), judge=self.judge or None,
+            reader, chosen.sample, row["feature"], scorer=self.scorer_of(row), judge=self.judge or None,
             explanation_id=self.explanation or None,
         )  # fmt: skip
 

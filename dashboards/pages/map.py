@@ -13,6 +13,7 @@ from dashboards.charts import CLUSTER_COLORS
 from dashboards.map_figure import COLUMNS, HEIGHT, ROWS, WIDTH, Frame, cell_marks, neighborhood_marks, point_marks
 from dashboards.map_queries import Bounds, View
 from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
+from dashboards.queries import Reader
 from labeling.errors import UsageError
 
 router = APIRouter()
@@ -52,9 +53,10 @@ def feature_map(
     n = map_queries.count(reader, view)
     frame = Frame(view.bounds, asked)
     if n > MOST_POINTS:
-        key = ("cells", view)
-        found = remember(reader, key, lambda: map_queries.cells(reader, view, columns=COLUMNS, rows=ROWS).to_dicts())
-        marks = cell_marks(found, frame, color=color, ranks=ranks)
+        cells = _cells(request, reader, view, whole)
+        found = map_queries.found_in_cells(reader, view, columns=COLUMNS, rows=ROWS)
+        marked = [{**cell, "found": found.get((cell["col"], cell["line"]), 0)} for cell in cells]
+        marks = cell_marks(marked, frame, color=color, ranks=ranks)
     else:
         marks = point_marks(
             map_queries.points(reader, view, most=MOST_POINTS).to_dicts(), frame, color=color, ranks=ranks
@@ -85,6 +87,17 @@ def neighborhood(
         figure=neighborhood_marks(around, pairs, {"set": chosen.name}) if len(around) > 1 else None,
         width=WIDTH, height=HEIGHT,
     )  # fmt: skip
+
+
+def _cells(request: Request, reader: Reader, view: View, whole: Bounds) -> list[dict[str, Any]]:
+    """Cells of the map; those of the whole map are remembered, for people begin there and search there."""
+
+    def make() -> list[dict[str, Any]]:
+        return map_queries.cells(reader, view, columns=COLUMNS, rows=ROWS).to_dicts()
+
+    if view.bounds != whole:
+        return make()
+    return connections(request).remember(reader, ("cells", view.feature_set), make)
 
 
 def _bounds(text: str) -> Bounds | None:
