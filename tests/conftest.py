@@ -12,11 +12,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, so before an
 OWN_SETTINGS = ("ANTHROPIC_", "OPENAI_", "FEATLAS_", "PREFECT_")
 LONGEST = (
     "flows/test_kill.py",
-    "flows/test_prefect_server.py",
     "flows/test_bench_kills.py",
+    "flows/test_prefect_server.py",
     "flows/test_batch_mode.py",
 )
-"""Files that take longest, which are begun first: no process should be left with one of them at the end."""
+"""Files that take longest, which are begun first: no process should be left with one of them at the end. The second makes
+no use of the mini demo, so nobody waits while the first one makes it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

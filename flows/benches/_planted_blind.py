@@ -22,7 +22,7 @@ from labeling import registry
 from labeling.llm.scripted import Scripted
 from labeling.types import STRATA, IntArray, Windows
 
-FEATURES = 40
+FEATURES = 100
 """Of a feature set, at most."""
 PANEL = 500
 """As in a run's default."""

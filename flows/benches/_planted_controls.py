@@ -17,8 +17,6 @@ from flows.benches._planted_judged import OURS, JudgedSet
 from flows.benches._planted_workspace import Planted
 
 SIGNIFICANT = 0.05
-NULL_DRAWS = 1_000
-"""Shuffled labels in each third of the features by density, at least."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,17 @@ class Blind:
     """Share of single features whose interval holds 0.5."""
 
 
-def significance(planted: Planted, sets: Sequence[JudgedSet], judge: Judge, *, seed: int) -> Significance:
-    """Compare true and shuffled labels of the main shapes with shuffled labels of all of them."""
+def significance(
+    planted: Planted, sets: Sequence[JudgedSet], judge: Judge, *, null_draws: int, seed: int
+) -> Significance:
+    """Compare true and shuffled labels of the main shapes with shuffled labels of all of them.
+
+    `null_draws` are the shuffled labels in each third of the features by density, at least.
+    """
     main = [s for s in sets if s.name in MAIN_SHAPES]
     rate = np.concatenate([planted.facts[s.name].features.sort("feature")["firing_rate"].to_numpy() for s in main])
     tercile = density_terciles(rate)
-    repeats = -(-NULL_DRAWS // max(int(np.bincount(tercile).min()), 1)) + 1
+    repeats = -(-null_draws // max(int(np.bincount(tercile).min()), 1)) + 1
     shuffled = np.concatenate([_shuffled_scores(planted, s, judge, repeats, seed) for s in main])
     null, fresh = shuffled[:, 1:], shuffled[:, 0]
     true = np.concatenate([s.scores[judge.name, OURS][:, 0] for s in main])

@@ -92,16 +92,18 @@ def ask(
     reasons: dict[str, dict[str, int]] = {name: {} for name in judges}
     models = {name: Scripted(judge) for name, judge in judges.items()}
     n_requests, characters, n_windows = 0, 0, 0
-    for feature, contexts in sampled.contexts.items():
-        for number, text in enumerate(labels[feature]):
+    places = ((feature, number) for feature in sampled.contexts for number in range(len(labels[feature])))
+    with asyncio.Runner() as runner:  # one for all: there are thousands of requests, and each is answered at once
+        for feature, number in places:
+            text = labels[feature][number]
             if text == SKIP:
                 continue
-            asked = _ask_about(feature, text, contexts, scorer, planted)
+            asked = _ask_about(feature, text, sampled.contexts[feature], scorer, planted)
             n_requests += len(asked.requests)
             n_windows += len(asked.task.rows)
             characters += sum(len(request.system) + len(request.user) for request in asked.requests)
             for name, model in models.items():
-                results = asyncio.run(model.complete(asked.requests))
+                results = runner.run(model.complete(asked.requests))
                 model.asked.clear()
                 found = scorer.parse(asked.task, planted.windows, results)
                 grades[name][feature, number] = _of_items(found, asked, sampled.row[feature])

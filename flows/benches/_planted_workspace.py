@@ -43,7 +43,7 @@ RANDOM = STRATA.index("random")
 
 @dataclass(frozen=True)
 class Size:
-    """How much is planted in how much text."""
+    """How much is planted in how much text, and how often a null is drawn from it."""
 
     characters: int
     planted: int
@@ -52,10 +52,12 @@ class Size:
     """Near-misses of each concept."""
     families: tuple[str, ...] | None = None
     """None: all of them."""
+    null_draws: int = 1_000
+    """Shuffled labels in each third of the features by density, at least."""
 
 
 SIZES: Mapping[str, Size] = {
-    "small": Size(250_000, 120, 40, ("brackets", "negation", "places")),
+    "small": Size(250_000, 120, 40, ("brackets", "negation", "places"), null_draws=300),
     "default": Size(1_200_000, 200, 50),
     "large": Size(3_000_000, 500, 125),
 }

@@ -58,7 +58,7 @@ class ScorersBench:
             *_size_rows(planted, sets),
             *(row for judge in RANK for row in _rank_rows(sets, judge)),
             *_coverage_rows(sets),
-            *_control_rows(planted, sets, judges, self.seed),
+            *_control_rows(planted, sets, judges, SIZES[self.size].null_draws, self.seed),
             *_guess_rows(planted, sets, self.seed),
             *_habit_rows(planted, judges),
             *_robustness_rows(planted, sets, judges, self.seed),
@@ -175,13 +175,15 @@ def _coverage_rows(sets: Sequence[JudgedSet]) -> list[Row]:
     return [*rows, at_most("exact judge: intervals of zero width", zero, 0, "")]
 
 
-def _control_rows(planted: Planted, sets: Sequence[JudgedSet], judges: dict[str, Judge], seed: int) -> list[Row]:
+def _control_rows(
+    planted: Planted, sets: Sequence[JudgedSet], judges: dict[str, Judge], null_draws: int, seed: int
+) -> list[Row]:
     import numpy as np
 
     from flows.benches import _planted_controls as controls
 
     graded = next(s for s in sets if s.name == "graded")
-    found = controls.significance(planted, sets, judges[STRONG], seed=seed)
+    found = controls.significance(planted, sets, judges[STRONG], null_draws=null_draws, seed=seed)
     contrary = controls.true_label_table(planted, graded, judges["contrarian"])
     headline = contrary.value[contrary.row("headline")]
     wrong, n_scores, reasons = controls.failing_judge(planted, graded)

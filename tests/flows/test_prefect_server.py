@@ -37,7 +37,7 @@ model = "embedded/minilm"
 hook = "encoder.layer.2"
 dictionary = "{dictionary}"
 [corpus]
-max_tokens = 20000
+max_tokens = 12000
 [sample]
 shard_tokens = 2000
 threads = 1
