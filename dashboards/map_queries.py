@@ -165,9 +165,14 @@ def largest_clusters(reader: Reader, sample_id: str, most: int) -> pl.DataFrame:
     """Clusters by size, with the middle of their features."""
     return reader.query(
         """
-        SELECT l.cluster, any_value(l.cluster_name) AS name, count(*) AS size, median(m.x) AS x, median(m.y) AS y
-        FROM labels AS l JOIN map_points AS m USING (feature_set, feature)
-        WHERE l.sample_id = ? AND l.cluster IS NOT NULL GROUP BY l.cluster ORDER BY size DESC, l.cluster LIMIT ?
+        WITH largest AS (
+            SELECT cluster, count(*) AS size FROM labels AS l JOIN map_points AS m USING (feature_set, feature)
+            WHERE l.sample_id = $1 AND cluster IS NOT NULL GROUP BY cluster ORDER BY size DESC, cluster LIMIT $2
+        )
+        SELECT c.cluster, any_value(l.cluster_name) AS name, any_value(c.size) AS size, median(m.x) AS x, median(m.y) AS y
+        FROM largest AS c JOIN labels AS l ON l.cluster = c.cluster AND l.sample_id = $1
+        JOIN map_points AS m USING (feature_set, feature)
+        GROUP BY c.cluster ORDER BY size DESC, c.cluster
         """,
         [sample_id, most],
     )

@@ -24,6 +24,8 @@ STRICT_TAU = STRICT_TAU_SHARE
 """The higher threshold that scores are also computed at."""
 
 
+FIRST_LABELS = 2000
+"""Labels that the best and the worst ones of different clusters are looked for among."""
 MOST_SECONDS = 600.0
 """Of one statement."""
 Rows = list[dict[str, Any]]
@@ -219,27 +221,39 @@ def score_bins(
     )
 
 
-def _spread_over_clusters(order: str) -> str:
-    """Labels in an order, at most one of a cluster, so that a list does not show one idea eight times."""
-    return f"""
-        WITH first AS (
-            SELECT feature FROM labels
-            WHERE sample_id = $1 AND label IS NOT NULL AND score IS NOT NULL AND status = 'ok'
+def _spread_over_clusters(reader: Reader, sample_id: str, n: int, order: str) -> pl.DataFrame:
+    """The first `n` labels in an order, at most one of a cluster, so that a list does not show one idea eight times.
+
+    They are looked for among the first labels, which nearly always hold as many clusters, and else among all.
+    """
+    for most in (FIRST_LABELS, None):
+        found = reader.few(
+            f"""
+            WITH first AS (
+                SELECT feature, cluster, score, score_low, score_high FROM labels
+                WHERE sample_id = $1 AND label IS NOT NULL AND score IS NOT NULL AND status = 'ok'
+                {f"ORDER BY {order} LIMIT {most}" if most else ""}
+            )
+            SELECT feature, (SELECT count(*) FROM first) AS n FROM first
             QUALIFY row_number() OVER (PARTITION BY coalesce(cluster, -1 - feature) ORDER BY {order}) = 1
             ORDER BY {order} LIMIT $2
+            """,
+            [sample_id, n],
         )
-        SELECT * FROM labels WHERE sample_id = $1 AND feature IN (SELECT feature FROM first) ORDER BY {order}
-    """
+        if len(found) == n or not found or found[0]["n"] != most:
+            break
+    sql = f"SELECT * FROM labels WHERE sample_id = $1 AND feature IN (SELECT unnest($2::INTEGER[])) ORDER BY {order}"
+    return reader.query(sql, [sample_id, [row["feature"] for row in found]])
 
 
 def best_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
     """Labels with the highest lower ends of the interval: high scores that are not luck."""
-    return reader.query(_spread_over_clusters("score_low DESC NULLS LAST, score DESC, feature"), [sample_id, n])
+    return _spread_over_clusters(reader, sample_id, n, "score_low DESC NULLS LAST, score DESC, feature")
 
 
 def worst_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
     """Labels with the lowest upper ends of the interval: low scores that are not bad luck."""
-    return reader.query(_spread_over_clusters("score_high NULLS LAST, score, feature"), [sample_id, n])
+    return _spread_over_clusters(reader, sample_id, n, "score_high NULLS LAST, score, feature")
 
 
 def fooled_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:

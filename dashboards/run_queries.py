@@ -114,14 +114,18 @@ def disagreed_labels(reader: Reader, sample_id: str, n: int) -> pl.DataFrame:
 def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
     """Compare the newest label and score of each feature with the one before, by the same explainer, model and judge.
 
-    Only what was written more than once is put in order: of a first run that is nothing. Once or more is found by a hash,
-    which takes a fraction of the memory.
+    Only what was written more than once is put in order: of a first run that is nothing. No run writes the same twice, so
+    that is among what the run that wrote most did not write, and found by a hash, which takes a fraction of the memory.
     """
     labels = reader.query(
         """
-        WITH again AS (
+        WITH first AS (
+            SELECT run_id FROM explanations WHERE sample_id = $1 AND state = 'labeled'
+            GROUP BY run_id ORDER BY count(*) DESC, run_id LIMIT 1
+        ),
+        again AS (
             SELECT hash(feature, explainer, explainer_model, repeat) AS who FROM explanations
-            WHERE sample_id = $1 AND state = 'labeled' GROUP BY who HAVING count(*) > 1
+            WHERE sample_id = $1 AND state = 'labeled' AND run_id IS DISTINCT FROM (SELECT run_id FROM first)
         ),
         told AS (
             SELECT feature, explainer, text, created_at,
@@ -142,10 +146,14 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
     )
     scores = reader.query(
         """
-        WITH again AS (
-            SELECT hash(feature, explainer, explainer_model, scorer, judge_model, epoch) AS who FROM scores
+        WITH ours AS NOT MATERIALIZED (
+            SELECT * FROM scores
             WHERE sample_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL AND value IS NOT NULL
-            GROUP BY who HAVING count(*) > 1
+        ),
+        first AS (SELECT run_id FROM ours GROUP BY run_id ORDER BY count(*) DESC, run_id LIMIT 1),
+        again AS (
+            SELECT hash(feature, explainer, explainer_model, scorer, judge_model, epoch) AS who FROM ours
+            WHERE run_id IS DISTINCT FROM (SELECT run_id FROM first)
         ),
         told AS (
             SELECT x.feature, x.explainer, x.scorer, x.value, x.low, x.high, r.started_at,
@@ -154,11 +162,9 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
                        PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch
                        ORDER BY r.started_at DESC NULLS LAST, x.score_id DESC
                    ) AS place
-            FROM scores AS x LEFT JOIN runs AS r USING (run_id)
+            FROM ours AS x LEFT JOIN runs AS r USING (run_id)
             ANTI JOIN (SELECT explanation_id FROM explanations WHERE repeat > 0) AS e USING (explanation_id)
-            WHERE x.sample_id = $1 AND x.metric = 'headline' AND abs(x.tau - $2) < 1e-9 AND x.control IS NULL
-              AND x.value IS NOT NULL
-              AND hash(x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch) IN (SELECT who FROM again)
+            WHERE hash(x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch) IN (SELECT who FROM again)
             WINDOW w AS (
                 PARTITION BY x.feature, x.explainer, x.explainer_model, x.scorer, x.judge_model, x.epoch
                 ORDER BY r.started_at NULLS FIRST, x.score_id

@@ -14,7 +14,7 @@ from dashboards.run_queries import changes
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.dashboards.build import make, publish
-from tests.labeling.store_builders import explanation, small
+from tests.labeling.store_builders import explanation, run, score, small
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,34 @@ def test_a_label_that_reads_differently_the_second_time_is_a_change(tmp_path: Pa
     with Store(workspace) as store:
         small(
             store, "explanations",
-            explanation("a", 1, "x", "dogs", created_at=first), explanation("b", 1, "x", "cats", created_at=second),
-            explanation("c", 2, "x", "same", created_at=first), explanation("d", 2, "x", "same", created_at=second),
-            explanation("e", 3, "x", "only", created_at=second),
+            *(explanation(name, feature, "x", text, created_at=when, run_id=run) for name, feature, text, when, run in (
+                ("a", 1, "dogs", first, "r1"), ("b", 1, "cats", second, "r2"),
+                ("c", 2, "same", first, "r1"), ("d", 2, "same", second, "r2"), ("e", 3, "only", second, "r2"),
+            )),
         )  # fmt: skip
         store.publish()
     with open_reader(workspace) as reader:
         found = changes(reader, "s", most=9)
     assert found.n_labels == 1
     assert [(row["feature"], row["before"], row["now"]) for row in found.labels] == [(1, "dogs", "cats")]
+
+
+def test_a_score_beyond_the_interval_of_the_one_before_is_a_change(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    scored = (
+        ("a", 1, 0.60, "r1"), ("b", 1, 0.90, "r2"),
+        ("c", 2, 0.60, "r1"), ("d", 2, 0.62, "r2"),
+        ("e", 3, 0.60, "r1"), ("f", 4, 0.70, "r2"),
+    )  # fmt: skip
+    with Store(workspace) as store:
+        small(store, "runs", run("r1", started_at=datetime(2026, 1, 1)), run("r2", started_at=datetime(2026, 1, 2)))
+        small(
+            store, "scores",
+            *(score(name, feature, value, explainer="x", low=value - 0.05, high=value + 0.05, run_id=by)
+              for name, feature, value, by in scored),
+        )  # fmt: skip
+        store.publish()
+    with open_reader(workspace) as reader:
+        found = changes(reader, "s", most=9)
+    assert found.n_scores == 1
+    assert [(row["feature"], row["value_before"], row["value"]) for row in found.scores] == [(1, 0.60, 0.90)]

@@ -56,6 +56,16 @@ def test_worst_labels_are_sorted_by_the_upper_end(reader: Reader) -> None:
     assert worst["score_high"][0] == queries.all_labels(reader, "s1").filter(status="ok")["score_high"].min()
 
 
+def test_where_the_first_labels_are_of_few_clusters_all_are_looked_at(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, worst = queries.best_labels(reader, "s1", 8), queries.worst_labels(reader, "s1", 8)
+    for most in (1, 3, 9):
+        monkeypatch.setattr(queries, "FIRST_LABELS", most)
+        assert queries.best_labels(reader, "s1", 8).equals(best)
+        assert queries.worst_labels(reader, "s1", 8).equals(worst)
+
+
 def test_fooled_labels_do_better_against_random_text(reader: Reader) -> None:
     fooled = queries.fooled_labels(reader, "s1", 4)
     assert fooled.height > 0
