@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+import duckdb
 
 from dashboards.queries import Reader
 from labeling.errors import FeatlasError
 from labeling.row_groups import RowGroups
-from labeling.snapshot import open_snapshot
+from labeling.snapshot import open_beside, open_snapshot
 from labeling.workspace import Workspace
 
 MEMORY_LIMIT = "512MB"
-"""Of each connection. A page that needs more is a mistake, and says so."""
+"""Of all connections together. A page that needs more is a mistake, and says so."""
 AT_ONCE = 4
 """Requests that read at the same time; others wait."""
 QUESTIONS_AT_ONCE = 2
@@ -34,10 +37,14 @@ class Connections:
         self._lock = threading.Lock()
         self._places = threading.Semaphore(AT_ONCE)
         self._questions = threading.Semaphore(QUESTIONS_AT_ONCE)  # not one of the places: its page holds one already
+        self._first: duckdb.DuckDBPyConnection | None = None
+        """What the readers' connections are opened beside, so that they share memory."""
         self._idle: list[Reader] = []
         self._remembered: dict[Hashable, object] = {}
         self._generation: Generation | None = None
         self._groups = RowGroups(workspace)
+        self.beside = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="beside")
+        """For what reads files while its page asks the database. The same few threads: each keeps memory of its own."""
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -76,23 +83,35 @@ class Connections:
         return value
 
     def close(self) -> None:
+        self.beside.shutdown()
         with self._lock:
             self._forget()
 
     def _take(self) -> tuple[Generation | None, Reader]:
         with self._lock:
             self._look()
-            generation = self._generation
             if self._idle:
-                return generation, self._idle.pop()
-        return generation, Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._groups)
+                return self._generation, self._idle.pop()
+            if self._first is None:
+                self._first = open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2)
+            return self._generation, Reader(open_beside(self._first, self.workspace), self._groups)
 
     def _give_back(self, generation: Generation | None, reader: Reader, *, broken: bool) -> None:
         with self._lock:
-            if not broken and generation == self._generation:
-                self._idle.append(reader)
-                return
+            if generation == self._generation:
+                if not broken:
+                    self._idle.append(reader)
+                    return
+                self._leave_what_fails()
         reader.close()
+
+    def _leave_what_fails(self) -> None:
+        """Open the snapshot anew for the next reader where an error was so bad that nothing can be read beside it."""
+        try:
+            if self._first is not None:
+                self._first.execute("SELECT 1")
+        except duckdb.Error:
+            self._forget()
 
     def _look(self) -> None:
         """See whether another snapshot has taken the place of the one that is known."""
@@ -105,6 +124,7 @@ class Connections:
         for reader in self._idle:
             reader.close()
         self._idle.clear()
+        self._first = None  # closing it would close readers that are lent out
         self._remembered.clear()
 
 

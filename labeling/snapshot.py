@@ -161,6 +161,22 @@ def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: i
     return connection
 
 
+def open_beside(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> duckdb.DuckDBPyConnection:
+    """Another connection to a snapshot that `open_snapshot` opened, for another thread.
+
+    They share the limit of memory, the threads and what was read already; each is closed for itself.
+    """
+    beside = connection.cursor()
+    try:
+        with database_errors(workspace.snapshot):
+            create_evidence_views(beside, workspace, temporary=True)
+            beside.execute("USE snapshot")
+    except BaseException:
+        beside.close()
+        raise
+    return beside
+
+
 def close_the_door(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Leave the evidence as the only files that statements can reach, for as long as the connection lives."""
     folder = workspace.evidence_folder
@@ -168,7 +184,7 @@ def close_the_door(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
     allowed = ", ".join(sorted({literal(str(folder)), literal(glob_escaped(folder))}))
     for statement in (
         "USE snapshot",
-        "SET TimeZone = 'UTC'",
+        "SET GLOBAL TimeZone = 'UTC'",  # of connections that are opened beside it too
         f"SET allowed_directories = [{allowed}]",
         "SET enable_external_access = false",
         "SET autoload_known_extensions = false",

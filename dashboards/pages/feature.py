@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from dashboards import feature_queries, map_queries
 from dashboards.bands import Band, bands, shown_windows
 from dashboards.links import link
-from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, render
+from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, connections, render
 from dashboards.queries import Reader
 from dashboards.small_figures import histogram
 from dashboards.wording import metric_order
@@ -65,7 +65,7 @@ def feature(
     if chosen is None:
         return render(request, "feature.html.j2", chosen=None)
     view = {"split": split, "n": n, "width": width, "breaks": breaks}
-    values = _everything(reader, chosen, number, split=split, n=n, wide=width == "wide")
+    values = _everything(reader, connections(request).beside, chosen, number, split=split, n=n, wide=width == "wide")
     previous, following = feature_queries.beside(reader, chosen.sample_id, number)
     return render(
         request, "feature.html.j2", chosen=chosen, view=view, previous=previous, following=following, embedded=False,
@@ -91,7 +91,7 @@ def embedded(
         return render(request, "feature.html.j2", chosen=None)
     wanted = [section for section in SECTIONS if section in show.split(",")]
     view = {"split": split, "n": n, "width": width, "breaks": breaks}
-    values = _everything(reader, chosen, number, split=split, n=n, wide=width == "wide")
+    values = _everything(reader, connections(request).beside, chosen, number, split=split, n=n, wide=width == "wide")
     return render(
         request, "feature.html.j2", chosen=chosen, view=view, previous=None, following=None, embedded=True,
         sections=wanted, **values,
@@ -107,14 +107,15 @@ def row_of(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
     return found[0]
 
 
-def _everything(reader: Reader, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool) -> dict[str, Any]:
+def _everything(
+    reader: Reader, beside: Executor, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool
+) -> dict[str, Any]:
     row = row_of(reader, chosen, number)
-    with ThreadPoolExecutor(max_workers=1) as beside:  # files are read while the database answers
-        contexts = beside.submit(
-            feature_queries.contexts, reader, chosen.sample, number, split=split, most=n, strata=STRATA
-        )
-        values = _from_the_database(reader, chosen, number, tau=row["tau"])
-        found = feature_queries.with_documents(reader, chosen.sample["corpus_id"], contexts.result())
+    contexts = beside.submit(  # files are read while the database answers
+        feature_queries.contexts, reader, chosen.sample, number, split=split, most=n, strata=STRATA
+    )
+    values = _from_the_database(reader, chosen, number, tau=row["tau"])
+    found = feature_queries.with_documents(reader, chosen.sample["corpus_id"], contexts.result())
     return {"row": row, "number": number, "bands": _bands(reader, chosen, row, found.to_dicts(), wide=wide), **values}
 
 

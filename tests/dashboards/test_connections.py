@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.connections import Connections
+from labeling.errors import UsageError
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.labeling.store_builders import run, small
@@ -60,3 +62,48 @@ def test_a_reader_whose_snapshot_is_replaced_while_it_reads_leaves_nothing(conne
         assert connections.remember(old, "runs", read_slowly) == "old"
     with connections.reader() as new:
         assert connections.remember(new, "runs", lambda: "new") == "new"
+
+
+def test_readers_share_one_database_and_each_knows_its_tables(connections: Connections) -> None:
+    with connections.reader() as one, connections.reader() as other:
+        first, second = (
+            reader.few("SELECT current_setting('TimeZone') AS zone, current_database() AS place, version() AS v")
+            for reader in (one, other)
+        )
+        assert first == second
+        assert (first[0]["zone"], first[0]["place"]) == ("UTC", "snapshot")
+        assert one.few("SELECT count(*) AS n FROM windows") == other.few("SELECT count(*) AS n FROM windows")
+        one.query("SELECT sum(range) FROM range(1000000)")
+        sizes = [
+            reader.few("SELECT database_size, memory_limit FROM pragma_database_size()") for reader in (one, other)
+        ]
+        assert sizes[0] == sizes[1]
+    assert one is not other
+
+
+def test_an_error_ends_its_own_reader_alone(connections: Connections) -> None:
+    with connections.reader() as other:
+        with pytest.raises(UsageError), connections.reader() as one:
+            one.query("SELECT no_such_column FROM runs")
+        assert other.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
+        with connections.reader() as next_one:
+            assert next_one is not one
+            assert next_one.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
+
+
+def test_a_reader_of_an_earlier_snapshot_reads_it_to_the_end(connections: Connections) -> None:
+    with connections.reader() as old:
+        publish(connections.workspace, "r2")
+        with connections.reader() as new:
+            gc.collect()
+            assert {row["run_id"] for row in new.few("SELECT run_id FROM runs")} == {"r1", "r2"}
+            assert old.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
+
+
+def test_a_database_that_answers_nobody_any_more_is_opened_anew(connections: Connections) -> None:
+    with pytest.raises(RuntimeError), connections.reader():
+        assert connections._first is not None
+        connections._first.close()
+        raise RuntimeError
+    with connections.reader() as next_one:
+        assert next_one.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
