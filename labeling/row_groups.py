@@ -100,10 +100,11 @@ class RowGroups:
             changed_at = _changed_at(self._workspace.evidence(table))
             if self._folders.get(table) != changed_at:
                 known = self._shards.get(table, {})
-                self._shards[table] = {
-                    file: _seen_again(known.get(file), file) or self._look_into(TABLES[table], file)
+                found = {
+                    file: self._look_into(TABLES[table], file, known.get(file))
                     for file in shard_files(self._workspace, table)
                 }
+                self._shards[table] = {file: shard for file, shard in found.items() if shard is not None}
                 self._folders.pop(table, None)
                 if time.time_ns() - changed_at > SETTLED_NANOSECONDS:
                     self._folders[table] = changed_at
@@ -123,19 +124,27 @@ class RowGroups:
                     return None
                 opened = pq.ParquetFile(source, metadata=shard.metadata)
                 frame = pl.DataFrame(pl.from_arrow(opened.read_row_groups(groups, columns=there)))
+            whole = frame.with_columns(pl.lit(value).alias(name) for name, value in known.items())
+            return whole.select(pl.col(name).cast(table.schema[name]) for name in columns)
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+            raise unreadable(self._workspace, table.name, str(error)) from error
+
+    def _look_into(self, table: EvidenceTable, file: Path, known: Shard | None) -> Shard | None:
+        """What a shard holds, which is not read again where it is known; None for a file that was taken away meanwhile."""
+        try:
+            stamp = _stamp(file)
+            if known is not None and known.stamp == stamp:
+                return known
+            metadata = pq.read_metadata(file)
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:
             raise unreadable(self._workspace, table.name, str(error)) from error
-        whole = frame.with_columns(pl.lit(value).alias(name) for name, value in known.items())
-        return whole.select(pl.col(name).cast(table.schema[name]) for name in columns)
-
-    def _look_into(self, table: EvidenceTable, file: Path) -> Shard:
-        try:
-            stamp = _stamp(file)
-            metadata = pq.read_metadata(file)
-        except (OSError, pa.ArrowException) as error:
-            raise unreadable(self._workspace, table.name, str(error)) from error
+        missing = [name for name in keys(table) if name not in metadata.schema.names]
+        if missing:
+            raise unreadable(self._workspace, table.name, f"{file.name} has no column {missing[0]}")
         owns, number = (_column(metadata, name) for name in keys(table))
         groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
         ranges = [_range(group, number) or (LEAST, GREATEST) for group in groups]
@@ -169,11 +178,6 @@ def _range(group: Any, column: int) -> tuple[Any, Any] | None:
 
 def _within(owner: str, held: tuple[str, str] | None) -> bool:
     return held is None or held[0] <= owner <= held[1]
-
-
-def _seen_again(shard: Shard | None, file: Path) -> Shard | None:
-    """What is known of a file, where it is still the same."""
-    return shard if shard is not None and shard.stamp == _stamp(file) else None
 
 
 def _changed_at(folder: Path) -> int:

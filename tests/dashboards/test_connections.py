@@ -101,9 +101,13 @@ def test_a_reader_of_an_earlier_snapshot_reads_it_to_the_end(connections: Connec
 
 
 def test_a_database_that_answers_nobody_any_more_is_opened_anew(connections: Connections) -> None:
-    with pytest.raises(RuntimeError), connections.reader():
-        assert connections._first is not None
-        connections._first.close()
-        raise RuntimeError
+    def fail() -> None:
+        with connections.reader():
+            assert connections._first is not None
+            connections._first.close()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     with connections.reader() as next_one:
         assert next_one.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from labeling import row_groups
 from labeling.errors import FeatlasError
-from labeling.evidence import TABLES, scan, shard_file, write_shard
+from labeling.evidence import TABLES, scan, shard_file, shard_files, write_shard
 from labeling.row_groups import RowGroups
 from labeling.workspace import Workspace
 from tests.labeling.store_builders import large
@@ -111,6 +112,17 @@ def test_a_file_that_is_replaced_while_it_is_read_is_looked_into_again(
     assert next(changes, None) is None
 
 
+def test_a_file_that_is_taken_away_meanwhile_is_left_out(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = shard_file(workspace, "panel_activity", "s1", 0)
+    listed = shard_files(workspace, "panel_activity")
+    monkeypatch.setattr(row_groups, "shard_files", lambda *_: listed)
+    groups = RowGroups(workspace)
+    gone.unlink()
+    assert found(groups, "s1", 0, 5) == [("s1", 5)]
+    known = RowGroups(workspace)
+    assert known.shards("panel_activity").keys() == {*listed} - {gone}
+
+
 def test_a_file_without_rows_is_left_out_and_one_without_ranges_never(workspace: Workspace) -> None:
     put(workspace, "s1", 1)
     mute = shard_file(workspace, "panel_activity", "s1", 2)
@@ -127,6 +139,16 @@ def test_a_damaged_file_is_named(workspace: Workspace, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(FeatlasError, match="panel_activity cannot be read as the table panel_activity"):
         found(RowGroups(workspace), "s1", 4)
+
+
+def test_a_file_of_other_columns_is_named(workspace: Workspace) -> None:
+    pl.DataFrame({"sample_id": ["s1"], "other": [4]}).write_parquet(shard_file(workspace, "panel_activity", "s1", 0))
+    with pytest.raises(FeatlasError, match=r"s1-00000\.parquet has no column feature"):
+        found(RowGroups(workspace), "s1", 4)
+    file = write_shard(workspace, "panel_activity", "s1", 0, large("panel_activity", {"sample_id": "s1", "feature": 4}))
+    pl.read_parquet(file, glob=False).with_columns(stratum=pl.lit("x"), max_activation=pl.lit("x")).write_parquet(file)
+    with pytest.raises(FeatlasError, match="cannot be read as the table panel_activity"):
+        RowGroups(workspace).rows("panel_activity", "s1", [4])
 
 
 def test_a_file_that_is_damaged_inside_is_named(workspace: Workspace) -> None:
