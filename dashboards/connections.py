@@ -12,12 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import duckdb
-
 from dashboards.queries import Reader
 from labeling.errors import FeatlasError
 from labeling.row_groups import RowGroups
-from labeling.snapshot import open_beside, open_snapshot
+from labeling.snapshot import open_snapshot
 from labeling.workspace import Workspace
 
 MEMORY_LIMIT = "512MB"
@@ -37,13 +35,13 @@ class Connections:
         self._lock = threading.Lock()
         self._places = threading.Semaphore(AT_ONCE)
         self._questions = threading.Semaphore(QUESTIONS_AT_ONCE)  # not one of the places: its page holds one already
-        self._first: duckdb.DuckDBPyConnection | None = None
-        """What the readers' connections are opened beside, so that they share memory."""
+        self._first: Reader | None = None
+        """Lent to nobody: the others are opened beside it, so that they share memory."""
         self._idle: list[Reader] = []
         self._remembered: dict[Hashable, object] = {}
         self._generation: Generation | None = None
         self._groups = RowGroups(workspace)
-        self.beside = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="beside")
+        self.file_threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="files")
         """For what reads files while its page asks the database. The same few threads: each keeps memory of its own."""
 
     @contextmanager
@@ -83,7 +81,7 @@ class Connections:
         return value
 
     def close(self) -> None:
-        self.beside.shutdown()
+        self.file_threads.shutdown()
         with self._lock:
             self._forget()
 
@@ -93,8 +91,8 @@ class Connections:
             if self._idle:
                 return self._generation, self._idle.pop()
             if self._first is None:
-                self._first = open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2)
-            return self._generation, Reader(open_beside(self._first, self.workspace), self._groups)
+                self._first = Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._groups)
+            return self._generation, self._first.beside(self.workspace)
 
     def _give_back(self, generation: Generation | None, reader: Reader, *, broken: bool) -> None:
         with self._lock:
@@ -107,10 +105,7 @@ class Connections:
 
     def _leave_what_fails(self) -> None:
         """Open the snapshot anew for the next reader where an error was so bad that nothing can be read beside it."""
-        try:
-            if self._first is not None:
-                self._first.execute("SELECT 1")
-        except duckdb.Error:
+        if self._first is not None and not self._first.answers():
             self._forget()
 
     def _look(self) -> None:

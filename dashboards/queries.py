@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from labeling.row_groups import RowGroups
-from labeling.snapshot import open_snapshot, read, read_few
+from labeling.snapshot import open_beside, open_snapshot, read, read_few
 from labeling.types import STRICT_TAU_SHARE, TAU_SHARE
 from labeling.workspace import Workspace
 
@@ -55,6 +55,18 @@ class Reader:
     def windows(self, corpus_id: str, windows: Iterable[int], columns: Sequence[str]) -> pl.DataFrame:
         """Some columns of some windows; what is no window is left out."""
         return self._groups.rows("windows", corpus_id, windows, columns)
+
+    def beside(self, workspace: Workspace) -> Reader:
+        """Another reader of the same snapshot for another thread; both share memory and what was read."""
+        return Reader(open_beside(self._connection, workspace), self._groups)
+
+    def answers(self) -> bool:
+        """Whether anything can be asked; after some errors nothing can."""
+        try:
+            self._connection.execute("SELECT 1")
+        except duckdb.Error:
+            return False
+        return True
 
     def close(self) -> None:
         self._connection.close()

@@ -65,7 +65,9 @@ def feature(
     if chosen is None:
         return render(request, "feature.html.j2", chosen=None)
     view = {"split": split, "n": n, "width": width, "breaks": breaks}
-    values = _everything(reader, connections(request).beside, chosen, number, split=split, n=n, wide=width == "wide")
+    values = _everything(
+        reader, connections(request).file_threads, chosen, number, split=split, n=n, wide=width == "wide"
+    )
     previous, following = feature_queries.beside(reader, chosen.sample_id, number)
     return render(
         request, "feature.html.j2", chosen=chosen, view=view, previous=previous, following=following, embedded=False,
@@ -91,7 +93,9 @@ def embedded(
         return render(request, "feature.html.j2", chosen=None)
     wanted = [section for section in SECTIONS if section in show.split(",")]
     view = {"split": split, "n": n, "width": width, "breaks": breaks}
-    values = _everything(reader, connections(request).beside, chosen, number, split=split, n=n, wide=width == "wide")
+    values = _everything(
+        reader, connections(request).file_threads, chosen, number, split=split, n=n, wide=width == "wide"
+    )
     return render(
         request, "feature.html.j2", chosen=chosen, view=view, previous=None, following=None, embedded=True,
         sections=wanted, **values,
@@ -108,10 +112,10 @@ def row_of(reader: Reader, chosen: Chosen, number: int) -> dict[str, Any]:
 
 
 def _everything(
-    reader: Reader, beside: Executor, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool
+    reader: Reader, threads: Executor, chosen: Chosen, number: int, *, split: SplitName, n: int, wide: bool
 ) -> dict[str, Any]:
     row = row_of(reader, chosen, number)
-    contexts = beside.submit(  # files are read while the database answers
+    contexts = threads.submit(  # files are read while the database answers
         feature_queries.contexts, reader, chosen.sample, number, split=split, most=n, strata=STRATA
     )
     values = _from_the_database(reader, chosen, number, tau=row["tau"])
