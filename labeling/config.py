@@ -103,7 +103,7 @@ class ScoreConfig:
     control_features: int = _key("features that get controls, at most", 2000, at_least=1)
     windows_per_request: int = _key("windows that a judge grades in one request", 20, at_least=1, at_most=100)
     embedding_features: int = _key("features graded by the embedding scorer, drawn at random; 0 is all", 0, at_least=0)
-    bootstrap: int = _key("draws behind each interval", 1000, at_least=50)
+    bootstrap: int = _key("draws behind each interval; at most 200 where one is dear", 1000, at_least=50)
     logprobs: bool = _key("use a judge's log-probabilities where the provider gives them (simulation)", True)
     repeats: int = _key(
         "times a language model judges the same labels, to measure how reliable it is", 2, at_least=1, at_most=20

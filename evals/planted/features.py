@@ -65,7 +65,7 @@ def unrelated_to(number: int, concepts: Sequence[Concept]) -> Concept:
 
 
 def _others(concepts: Sequence[Concept], labels: Sequence[Mapping[Kind, tuple[Claim, ...]]]) -> list[PlantedFeature]:
-    """Mixtures, holes and delays on two concepts of each family at most, dense and rare features on a few."""
+    """Mixtures, holes and delays on one concept of each family, dense and rare features on a few."""
     found = []
     place: dict[str, int] = {}
     for number, concept in enumerate(concepts):

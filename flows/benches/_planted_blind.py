@@ -58,7 +58,7 @@ class Guessed:
 
 
 def guesses(planted: Planted, judged: JudgedSet, *, seed: int) -> list[Guessed]:
-    """Ask without a label about the first features of a set."""
+    """Ask without a label about the features of a set, FEATURES of them at most."""
     subjects = _subjects(planted, judged, seed)
     return [_guessed(planted, judged.name, scorer, METRICS[scorer.name], subjects) for scorer in label_scorers()]
 

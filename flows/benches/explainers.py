@@ -72,7 +72,7 @@ def create(*, options: BenchOptions) -> ExplainersBench:
 
 
 def write_labels(planted: Planted, model: str, *, judged: bool) -> list[str]:
-    """Let every explainer that there is label the features; with `judged`, let the model grade them by `detection` too."""
+    """Let the explainers that the bench is about label the features; with `judged`, let the model grade them by `detection` too."""
     from flows.progress import silent_progress, terminal_progress
     from flows.session import open_session
     from flows.shards import run_serially

@@ -191,8 +191,8 @@ def _control_rows(
         at_most(f"{STRONG}: shuffled labels with q < 0.05", found.shuffled, 0.05, "of labels"),
         at_least(f"{STRONG}: true labels with q < 0.05", found.true, 0.90, "of labels"),
         plain("shuffled labels behind each third of the null", found.n_null, "scores"),
-        at_most("contrarian judge: mean headline", float(np.nanmean(headline)), 0.2, ""),
-        plain("contrarian judge: largest headline", float(np.nanmax(headline)), ""),
+        plain("contrarian judge: mean headline", float(np.nanmean(headline)), ""),
+        at_most("contrarian judge: largest headline", float(np.nanmax(headline)), 0.2, ""),
         at_most("all-errors judge: scores with a value or without a reason", wrong, 0, f"of {n_scores:,}"),
         plain("all-errors judge: lost judgments with a reason", sum(reasons.values()), "judgments"),
     ]

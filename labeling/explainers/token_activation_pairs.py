@@ -3,7 +3,7 @@
 The strongest windows are written as one token and one whole number 0-10 a line, the number being the activation's share
 of the feature's maximum, rounded down; where fewer than a fifth of the numbers are above zero, the tokens that have one
 are listed once more. No silent window is shown, as there. Not theirs: the wording, and that no worked examples precede
-the question. Kept as a baseline: it costs more than marked text and is no better (docs/explainers.md).
+the question. Kept as a baseline to compare with (docs/explainers.md says what it costs).
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from evals.groups import score_groups
 from evals.items import Items
 from evals.metrics import METRICS, MetricTable, score_features
 from tests.evals.judged import POPULATIONS, feature, rates, sampled, yes_no
@@ -314,10 +315,17 @@ def test_trap_5_failures_do_not_count_as_correct_negatives() -> None:
 
 
 def test_trap_7_pooling_features_does_not_mix_calibration_into_discrimination() -> None:
-    low = [("q1", 0.2, 1.0), ("hard_text", 0.1, 0.0), ("random", 0.1, 0.0)]
-    high = [("q1", 0.9, 1.0), ("hard_text", 0.8, 0.0), ("random", 0.8, 0.0)]
-    for items in (low, high):
-        assert value(feature(items, {"q1": 5, "hard_text": 5, "random": 100}), "auroc_random") == 1.0
+    """A judge is timid about one feature and bold about another: in one heap they would be told apart badly."""
+    grades = np.array([[0.2, 0.1, 0.1], [0.9, 0.8, 0.8]])
+    one = feature(
+        [("q1", 0.2, 1.0), ("hard_text", 0.1, 0.0), ("random", 0.1, 0.0)], {"q1": 5, "hard_text": 5, "random": 100}
+    )
+    table = scored(one.take(np.array([0, 0])).with_probability(grades))
+    row = table.row("auroc_random")
+    assert table.value[row].tolist() == [1.0, 1.0]
+    assert score_groups(table).mean[row] == 1.0
+    fires = np.array([[True, False, False]] * 2)
+    assert roc_auc_score(fires.ravel(), grades.ravel()) < 0.8
 
 
 def test_trap_3_average_precision_of_windows_drawn_by_strength_is_weighted() -> None:

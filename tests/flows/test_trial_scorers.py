@@ -113,6 +113,11 @@ def test_trap_1_of_methods_2_4_no_window_of_a_trial_was_shown_to_an_explainer(as
         "JOIN windows AS seen ON seen.corpus_id = w.corpus_id AND seen.document_id = w.document_id "
         "WHERE seen.split = 'explain'"
     )
+    looked_at = mini.ask(
+        f"SELECT (SELECT count(*) FROM {SHOWN}) AS shown, (SELECT sum(len(evidence)) FROM explanations) AS evidence, "
+        "(SELECT count(*) FROM windows WHERE split = 'explain') AS explained"
+    ).row(0)
+    assert min(looked_at) > 100
     assert leaked.is_empty()
     assert shared.is_empty()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evals.scorers.detection import SYSTEM, Detection, create
 from labeling.errors import UsageError
+from labeling.prompts import quote
 from labeling.types import Completion, CompletionFailure, JudgeTask, Label, LLMRequest, LLMResult, Windows
 from tests.builders import task_of, windows_of
 
@@ -89,18 +90,24 @@ def test_every_window_is_asked_once_in_requests_of_even_size() -> None:
     assert sorted(row for batch in batches for row in batch) == list(range(100))
 
 
+@pytest.mark.parametrize("text", ["Katzen, die Tiere", "猫", "x" * 2000], ids=["German", "Chinese", "2,000 characters"])
+def test_any_label_is_asked_about_as_one_line_of_data(text: str) -> None:
+    requests = SCORER.requests(task_of(HUNDRED, Label(text)), HUNDRED)
+    assert [request.user.count(f"Description: {quote(text)}\n") for request in requests] == [1] * 5
+
+
 def firing_counts(task: JudgeTask, windows_per_request: int = 20) -> list[int]:
     """Firing windows in each request: in the builder's tasks every second row fires."""
     scorer = Detection("scripted/x", windows_per_request=windows_per_request)
     return [sum(row % 2 == 0 for row in asked(request)) for request in scorer.requests(task, HUNDRED)]
 
 
-def test_the_number_of_firing_windows_in_a_request_varies_down_to_none() -> None:
+def test_trap_2_of_methods_2_4_the_number_of_firing_windows_in_a_request_varies_down_to_none() -> None:
     counts = [n for seed in range(40) for n in firing_counts(task_of(HUNDRED, CATS, seed=seed), windows_per_request=5)]
     assert set(counts) == {0, 1, 2, 3, 4, 5}
 
 
-def test_firing_windows_stand_at_every_place_equally_often() -> None:
+def test_trap_9_of_methods_2_4_firing_windows_stand_at_every_place_equally_often() -> None:
     places = np.zeros(20)
     for seed in range(60):
         for request in SCORER.requests(task_of(HUNDRED, CATS, seed=seed), HUNDRED):
@@ -108,7 +115,7 @@ def test_firing_windows_stand_at_every_place_equally_often() -> None:
     assert places / 300 == pytest.approx(np.full(20, 0.5), abs=0.12)  # 4 standard errors
 
 
-def test_competing_labels_meet_the_same_company() -> None:
+def test_trap_9_of_methods_2_4_competing_labels_meet_the_same_company() -> None:
     one = SCORER.requests(task_of(HUNDRED, CATS), HUNDRED)
     two = SCORER.requests(task_of(HUNDRED, Label("dogs")), HUNDRED)
     assert [asked(request) for request in one] == [asked(request) for request in two]

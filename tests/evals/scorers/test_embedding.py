@@ -40,6 +40,16 @@ def test_it_is_offline_uncalibrated_and_judges_the_panel() -> None:
     assert (SCORER.calibrated, SCORER.uses_panel) == (False, True)
 
 
+@pytest.mark.parametrize(
+    "text", ["Katzen, die Tiere", "猫", "x" * 2000, "cats " * 400], ids=["German", "Chinese", "long", "words"]
+)
+def test_labels_in_other_languages_and_long_ones_get_numbers(text: str) -> None:
+    found = SCORER.parse(task_of(WINDOWS, Label(text)), WINDOWS, [])
+    assert np.isfinite(found.values).all()
+    assert len(set(found.values.tolist())) == 3
+    assert found.reasons == [None, None, None]
+
+
 @pytest.mark.parametrize(("label", "reason"), [(Label(""), "empty_label"), (Label("cats"), None), (None, None)])
 def test_empty_labels_are_refused(label: Label | None, reason: str | None) -> None:
     assert SCORER.accepts(label) == reason

@@ -106,6 +106,10 @@ def test_a_feature_that_fires_at_one_place_of_every_window_is_unscored_with_a_re
     subject.contexts.activations[:] = 0
     subject.contexts.activations[:, :8] = 1
     assert SCORER.trials(subject, windows) == ()
+    table = SCORER.measure([judge_subject(SCORER, subject, windows, lambda _: "not asked")]).table
+    row = table.row("balanced_marks")
+    assert np.isnan(table.value[row, 0])
+    assert "marks can be exchanged" in table.reason[row, 0]
 
 
 def test_the_number_of_rightly_marked_windows_in_a_request_varies() -> None:
