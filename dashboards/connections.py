@@ -48,16 +48,11 @@ class Connections:
     def reader(self) -> Iterator[Reader]:
         """Lend a reader of the newest snapshot. Raise FeatlasError when there is none, or none that can be read."""
         with self._places:
-            generation, reader = self._take()
-            reader.generation = generation
-            broken = False
+            reader = self._take()
             try:
                 yield reader
-            except BaseException:
-                broken = True  # a statement that was interrupted may have left anything behind
-                raise
             finally:
-                self._give_back(generation, reader, broken=broken)
+                self._give_back(reader)
 
     @contextmanager
     def question(self) -> Iterator[None]:
@@ -85,28 +80,26 @@ class Connections:
         with self._lock:
             self._forget()
 
-    def _take(self) -> tuple[Generation | None, Reader]:
+    def _take(self) -> Reader:
         with self._lock:
             self._look()
             if self._idle:
-                return self._generation, self._idle.pop()
+                return self._idle.pop()
             if self._first is None:
                 self._first = Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._groups)
-            return self._generation, self._first.beside(self.workspace)
+            reader = self._first.beside(self.workspace)
+            reader.generation = self._generation
+            return reader
 
-    def _give_back(self, generation: Generation | None, reader: Reader, *, broken: bool) -> None:
+    def _give_back(self, reader: Reader) -> None:
+        """Keep a reader for the next request, unless its snapshot is no longer the newest or answers nobody any more."""
         with self._lock:
-            if generation == self._generation:
-                if not broken:
+            if reader.opened_beside is self._first:
+                if reader.answers():
                     self._idle.append(reader)
                     return
-                self._leave_what_fails()
+                self._forget()
         reader.close()
-
-    def _leave_what_fails(self) -> None:
-        """Open the snapshot anew for the next reader where an error was so bad that nothing can be read beside it."""
-        if self._first is not None and not self._first.answers():
-            self._forget()
 
     def _look(self) -> None:
         """See whether another snapshot has taken the place of the one that is known."""

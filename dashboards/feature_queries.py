@@ -215,15 +215,15 @@ def judgments(
             *_EMPTY_WHERE_SILENT,
         )
         .drop("max_activation_in_panel", "stratum_in_panel")
-        .with_columns((pl.col("max_activation") > tau).alias("fires"))
+        .with_columns((pl.col("max_activation").cast(pl.Float64) > tau).alias("fires"))
     )
     answered = pl.col("state") == "answered"
     wrong, off = (
         (pl.col("fires").cast(pl.Int8) - pl.col("probability")).abs(),
         (pl.col("truth") - pl.col("grade")).abs(),
     )
-    by = (answered, wrong.is_not_null(), wrong, off.is_null(), off, pl.col("window_id"))
-    ordered = found.sort(*by, descending=[False, False, True, False, True, False])
+    by = (answered, wrong.is_not_null(), wrong, off.is_null(), off, pl.col("window_id"), pl.col("trial"))
+    ordered = found.sort(*by, descending=[False, False, True, False, True, False, False])
     return with_documents(reader, corpus_id, _with_text(reader, corpus_id, ordered))
 
 

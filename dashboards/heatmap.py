@@ -83,11 +83,11 @@ class _Window:
 
         From the first word after a firing token to the last one before the next, they are one piece.
         """
-        n, place = len(self.starts), 0
+        n, place, odd = len(self.starts), 0, self._has_long_or_joined()
         for firing in (*sorted(self.active), n):
             words = [token for token in range(place, firing) if token == 0 or self._begins_word(token)]
             last = firing if firing == n else words[-1] if words else place
-            if words and last > words[0] and not self._has_long_or_joined():
+            if words and last > words[0] and not odd:
                 yield from self._tokens(place, words[0])
                 end = self.starts[last] if last < n else len(self.text)
                 yield Piece(self.text[self.done : end])
@@ -102,10 +102,11 @@ class _Window:
         return start > self.ends[token - 1] or self.text[start : start + 1] == " "
 
     def _has_long_or_joined(self) -> bool:
-        """Whether there are tokens to be shortened, or signs that depend on what stands beside them in their token."""
-        return any(sign in self.text for sign in JOINERS) or any(
-            end - start > LONGEST_PIECE for start, end in zip(self.starts, self.ends, strict=True)
-        )
+        """Whether something is to be shortened, or signs depend on what stands beside them in their token."""
+        tokens = zip(self.starts, self.ends, strict=True)
+        gaps = zip((0, *self.ends), (*self.starts, len(self.text)), strict=True)
+        longest = max(end - start for runs in (tokens, gaps) for start, end in runs)
+        return longest > LONGEST_PIECE or any(sign in self.text for sign in JOINERS)
 
     def _tokens(self, first: int, last: int) -> Iterator[Piece]:
         """Tokens from the first to before the last, with the characters before each."""

@@ -39,6 +39,8 @@ class Reader:
         self._groups = groups
         self.generation: tuple[int, int, int] | None = None
         """Which snapshot it reads, where that is looked after."""
+        self.opened_beside: Reader | None = None
+        """The reader of the same snapshot that was there before it."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """Rows of a statement of this package. What a person typed is a parameter, or goes through `snapshot.select`."""
@@ -58,7 +60,9 @@ class Reader:
 
     def beside(self, workspace: Workspace) -> Reader:
         """Another reader of the same snapshot for another thread; both share memory and what was read."""
-        return Reader(open_beside(self._connection, workspace), self._groups)
+        other = Reader(open_beside(self._connection, workspace), self._groups)
+        other.opened_beside = self
+        return other
 
     def answers(self) -> bool:
         """Whether anything can be asked; after some errors nothing can."""

@@ -81,7 +81,7 @@ class RowGroups:
             return empty.select(columns)
         for _ in range(ATTEMPTS):
             parts = [
-                self._read(declared, file, shard, groups, owner, needed)
+                self._read(declared, file, shard, groups=groups, owner=owner, columns=needed)
                 for file, shard in self.shards(table).items()
                 if (groups := shard.groups(owner, wanted))
             ]
@@ -111,7 +111,7 @@ class RowGroups:
             return self._shards[table]
 
     def _read(
-        self, table: EvidenceTable, file: Path, shard: Shard, groups: list[int], owner: str, columns: Sequence[str]
+        self, table: EvidenceTable, file: Path, shard: Shard, *, groups: list[int], owner: str, columns: Sequence[str]
     ) -> pl.DataFrame | None:
         """Some row groups of a shard; None where another file has taken its place."""
         known: dict[str, str | None] = dict.fromkeys(name for name in columns if name not in shard.columns)
@@ -119,7 +119,7 @@ class RowGroups:
             known[keys(table)[0]] = owner
         there = [name for name in columns if name not in known]
         try:
-            with pa.memory_map(str(file)) as source:
+            with pa.OSFile(str(file)) as source:  # a file in memory that somebody cuts short would end the process
                 if _stamp(file) != shard.stamp:
                     return None
                 opened = pq.ParquetFile(source, metadata=shard.metadata)

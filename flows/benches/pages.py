@@ -32,7 +32,7 @@ START_SECONDS = 120.0
 """Wait at most so long for the server."""
 MILLISECONDS = {"feature": 100, "neighborhood": 100, "list": 300, "scoreboard": 300, "overview": 300, "map": 1000}
 MADE_ONCE = ("overview", "map, whole")
-"""Pages that remember what they read of all features."""
+"""Pages whose first view is promised; others too remember something, or look into files once."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,12 @@ class PagesBench:
         rows.append(plain("start until the first page, CPU", cpu_to_start, "s"))
         for name, (first, *taken) in times.items():
             limit = MILLISECONDS[name.split(",")[0].split()[0]]
-            if name in MADE_ONCE:
-                rows.append(at_most(f"{name}, first view of a snapshot", first.total, limit, "ms"))
+            first_view = f"{name}, first view of a snapshot"
+            rows.append(
+                at_most(first_view, first.total, limit, "ms")
+                if name in MADE_ONCE
+                else plain(first_view, first.total, "ms")
+            )
             rows.append(at_most(f"{name}, 95th percentile", _percentile([t.total for t in taken], 0.95), limit, "ms"))
             rows.append(plain(f"{name}, median", _percentile([t.total for t in taken], 0.5), "ms"))
             rows.append(plain(f"{name}, CPU, 95th percentile", _percentile([t.cpu for t in taken], 0.95), "ms"))

@@ -87,7 +87,6 @@ def test_an_error_ends_its_own_reader_alone(connections: Connections) -> None:
             one.query("SELECT no_such_column FROM runs")
         assert other.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
         with connections.reader() as next_one:
-            assert next_one is not one
             assert next_one.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
 
 
@@ -100,14 +99,24 @@ def test_a_reader_of_an_earlier_snapshot_reads_it_to_the_end(connections: Connec
             assert old.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]
 
 
-def test_a_database_that_answers_nobody_any_more_is_opened_anew(connections: Connections) -> None:
-    def fail() -> None:
-        with connections.reader():
-            assert connections._first is not None
-            connections._first.close()
-            raise RuntimeError
+def test_a_page_that_is_not_there_costs_no_connection(connections: Connections) -> None:
+    lent = []
 
-    with pytest.raises(RuntimeError):
-        fail()
+    def fail() -> None:
+        with connections.reader() as reader:
+            lent.append(reader)
+            raise UsageError("no such page")
+
+    for _ in range(2):
+        with pytest.raises(UsageError):
+            fail()
+    assert lent[0] is lent[1]
+
+
+def test_a_database_that_answers_nobody_any_more_is_opened_anew(connections: Connections) -> None:
+    with connections.reader() as lent_before, connections.reader():
+        assert connections._first is not None
+        connections._first.close()
     with connections.reader() as next_one:
+        assert next_one is not lent_before
         assert next_one.few("SELECT run_id FROM runs") == [{"run_id": "r1"}]

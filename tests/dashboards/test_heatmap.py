@@ -141,3 +141,9 @@ def test_silent_stretches_look_the_same_as_token_by_token(
 def test_a_token_that_is_too_long_is_shortened_and_says_by_how_much() -> None:
     found = cut("a " + "x" * 200 + " b", ["a", "x" * 200, "b"], {0: 4.0})
     assert plain(found) == f"a {'x' * 160}… (+40 characters) b"
+
+
+def test_a_gap_between_silent_tokens_that_is_too_long_is_shortened_wherever_it_stands() -> None:
+    for text in ("a" + "\n" * 500 + "b c", "\n" * 500 + "a b c", "a b c" + "\n" * 500):
+        assert "(+340 characters)" in plain(cut(text, ["a", "b", "c"], {}))
+        assert "(+340 characters)" in plain(cut(text, ["a", "b", "c"], {2: 1.0}))

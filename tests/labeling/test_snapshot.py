@@ -66,6 +66,13 @@ def test_queries_may_ask_about_tables_and_plans(connection: duckdb.DuckDBPyConne
     assert select(connection, sql).height > 0
 
 
+def test_the_text_of_labels_is_published_uncompressed_for_pages_to_look_up(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    made = select(connection, "SELECT sql FROM duckdb_tables() WHERE table_name = 'labels'").item()
+    assert '"label" VARCHAR USING COMPRESSION Uncompressed' in made
+
+
 def test_parameters_are_values_and_never_sql(connection: duckdb.DuckDBPyConnection) -> None:
     assert select(connection, "SELECT run_id FROM runs WHERE run_id = ?", ["a"]).height == 1
     assert select(connection, "SELECT run_id FROM runs WHERE run_id = ?", ["' OR true --"]).height == 0
