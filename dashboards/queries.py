@@ -67,7 +67,7 @@ class Reader:
     def answers(self) -> bool:
         """Whether anything can be asked; after some errors nothing can."""
         try:
-            self._connection.execute("SELECT 1")
+            self._connection.execute("SELECT 1").fetchall()
         except duckdb.Error:
             return False
         return True

@@ -18,7 +18,7 @@ class Changes:
     """Features whose newest label by the same explainer and model reads differently than the one before."""
     labels: tuple[dict[str, Any], ...]
     n_scores: int
-    """Features whose newest headline score lies outside the interval of the one before, and the other way round."""
+    """Features whose newest headline score has an interval that does not touch that of the one before."""
     scores: tuple[dict[str, Any], ...]
 
 

@@ -88,7 +88,7 @@ class RowGroups:
             found = [part for part in parts if part is not None]
             if len(found) == len(parts):
                 owns, number = keys(declared)
-                ours = (pl.col(owns) == owner) & pl.col(number).is_in(pl.Series(wanted))
+                ours = (pl.col(owns) == owner) & pl.col(number).is_in(pl.Series(wanted).implode())
                 return pl.concat([empty, *(part.filter(ours) for part in found)]).select(columns)
             with self._lock:
                 self._folders.pop(table, None)

@@ -41,7 +41,7 @@ def jump(request: Request, reader: ReaderOfRequest, feature: str = "", name: Set
 
 @router.get("/random")
 def random(request: Request, reader: ReaderOfRequest, name: SetName = None) -> Response:
-    """Go to any labeled feature."""
+    """Go to any feature."""
     chosen = choose(request, reader, name)
     if chosen is None:
         return render(request, "feature.html.j2", chosen=None)

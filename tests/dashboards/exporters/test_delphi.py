@@ -54,7 +54,7 @@ def test_importing_the_folder_gives_the_same_labels(export: Export, made: Made) 
     assert [out.problem for out in read.left_out] == ["damaged"]
 
 
-def test_scores_stand_beside_with_their_intervals_and_no_cell_is_run(export: Export) -> None:
+def test_scores_stand_beside_with_their_intervals(export: Export) -> None:
     rows = rows_of(export("delphi") / "scores.csv")
     scored = [row for row in rows if row["score"]]
     assert len(rows) == len(scored) == 17
