@@ -41,6 +41,12 @@ def tokens(reader: Reader, sample_id: str, number: int) -> Rows:
     return reader.few(sql, [sample_id, number])
 
 
+def logits(reader: Reader, sample_id: str, number: int) -> Rows:
+    """Output tokens that the feature raises and lowers most, the strongest first; none where nobody computed them."""
+    sql = "SELECT side, token, logit FROM feature_logits WHERE sample_id = ? AND feature = ? ORDER BY side DESC, rank"
+    return reader.few(sql, [sample_id, number])
+
+
 def explanations(reader: Reader, sample_id: str, number: int) -> Rows:
     """Everything that explainers wrote of the feature, the newest last, failures too."""
     sql = """

@@ -24,7 +24,7 @@ router = APIRouter()
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 SplitName = Literal["explain", "select", "score"]
 Width = Literal["window", "wide"]
-SECTIONS = ("contexts", "histogram", "tokens", "explanations", "scores", "neighbors", "tags", "origin")
+SECTIONS = ("contexts", "histogram", "tokens", "logits", "explanations", "scores", "neighbors", "tags", "origin")
 FIRING = ("top", *reversed(QUANTILES), "grey")
 """Strata in which the feature is active, the strongest first."""
 
@@ -134,6 +134,7 @@ def _from_the_database(reader: Reader, chosen: Chosen, number: int, *, tau: floa
         "explanations": _with_scores(feature_queries.explanations(reader, sample_id, number), scores),
         "controls": [score for score in scores if score["control"] is not None and score["metric"] == "headline"],
         "tokens": feature_queries.tokens(reader, sample_id, number),
+        "logits": feature_queries.logits(reader, sample_id, number),
         "label_free": _by_scorer(s for s in scores if s["explainer"] is None and s["control"] is None),
         **_side_by_side(feature_queries.neighbors(reader, chosen.name, sample_id, number)),
         "tags": feature_queries.tags(reader, sample_id, number) if tagged else [],

@@ -66,6 +66,7 @@ class FeatureCard:
             *_labels(reader, origin.sample_id, self.feature),
             Heading("Tokens it fires on"),
             *_tokens(reader, origin.sample_id, self.feature),
+            *_logits(reader, origin.sample_id, self.feature),
             Heading("Neighbors"),
             *_neighbors(reader, origin.sample, self.feature),
             Heading("Tags"),
@@ -204,6 +205,16 @@ def _tokens(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Blo
         ),
         "small",
     )
+
+
+def _logits(reader: queries.Reader, sample_id: str, number: int) -> Iterator[Block]:
+    rows = feature_queries.logits(reader, sample_id, number)
+    if not rows:
+        return
+    yield Heading("Tokens it makes more and less likely")
+    columns = Column("Token"), Column("Logit", True)
+    cells = ((Code(text.shorten(row["token"], 80)), text.number(row["logit"], 2)) for row in rows)
+    yield Table(columns, tuple(Row(each) for each in cells), "small")
 
 
 def _neighbors(reader: queries.Reader, sample: Found, number: int) -> Iterator[Block]:

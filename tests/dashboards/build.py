@@ -256,6 +256,12 @@ def _statistics(made: Made) -> None:
         "scores", score_id="free", metric="accuracy_intruder", tau=0.01, sample_id="s1", feature=1, scorer="intruder",
         epoch=0, value=0.61, low=0.5, high=0.7, n_items=40, n_lost=0, chance=0.2, run_id="run1",
     )  # fmt: skip
+    for side, sign in (("top", 1), ("bottom", -1)):
+        for rank in range(3):
+            made.add(
+                "feature_logits", sample_id="s1", feature=1, side=side, rank=rank, token=f"{side}{rank} {NASTY}",
+                logit=sign * (3.0 - rank),
+            )  # fmt: skip
     made.add(
         "tags", sample_id="s1", feature=1, tag=NASTY, tagger="a person", stance="asserts", state="settled", evidence=[0, 1],
         created_at=START,

@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from dashboards.queries import open_reader
+from dashboards.reports.feature import create
 from labeling.statements import literal
 from labeling.workspace import Workspace
 from tests.dashboards.build import NASTY, make, publish
@@ -107,6 +109,19 @@ def test_a_feature_page_shows_contexts_labels_scores_neighbors_and_origin(served
     assert page.count("<code>headline</code>") == 2  # two scorers
     assert "fires on 0.10 % of tokens (300 of 300,000)" in page
     assert 'rel="prev"' in page and 'rel="next"' in page  # noqa: PT018
+
+
+def test_output_tokens_stand_on_the_page_and_the_card_of_a_feature_that_has_them(
+    served: Served, workspace: Workspace
+) -> None:
+    page = served.get("/feature/1", set="demo").text
+    assert re.findall(r"<code>(top|bottom)(\d)", page.split('id="logits"')[1]) == [
+        (side, str(rank)) for side in ("top", "bottom") for rank in range(3)
+    ]
+    assert 'id="logits"' not in served.get("/feature/2", set="demo").text
+    with open_reader(workspace) as reader:
+        cards = [repr(create(feature=number).write(reader, command="").blocks) for number in (1, 2)]
+    assert ["more and less likely" in card for card in cards] == [True, False]
 
 
 def test_the_embedded_view_has_only_what_was_asked_for(served: Served) -> None:
