@@ -110,6 +110,28 @@ def test_the_embedded_view_has_only_what_was_asked_for(served: Served) -> None:
     assert "<nav" not in page
 
 
+@pytest.mark.parametrize("asked", [{}, {"show": "contexts,scores"}, {"show": "scores"}])
+def test_the_embedded_view_has_scores_without_what_explainers_wrote(served: Served, asked: dict[str, str]) -> None:
+    page = served.get("/embed/feature/1", set="demo", **asked).text
+    assert page.count("<code>headline</code>") == 2  # two scorers
+    assert "Intruder found" in page
+    assert "What explainers wrote" not in page
+
+
+def test_scores_stand_once_where_explanations_are_shown_too(served: Served) -> None:
+    page = served.get("/embed/feature/1", set="demo", show="explanations,scores").text
+    assert page.count("<code>headline</code>") == 2
+    assert 'id="scores"' not in page
+    assert "<code>headline</code>" not in served.get("/embed/feature/1", set="demo", show="explanations").text
+
+
+def test_switches_of_the_embedded_view_keep_its_sections(served: Served) -> None:
+    page = served.get("/embed/feature/1", set="demo", show="contexts,scores", n=2)
+    switches = [address for address in page.links() if address.startswith("/embed/")]
+    assert len(switches) == 10
+    assert all("show=contexts%2Cscores" in address for address in switches)
+
+
 def test_judged_windows_are_hits_misses_or_without_an_answer(served: Served) -> None:
     page = served.get("/feature/1/judgments", set="demo", scorer="pattern").text
     counts = {name: int(n) for name, n in re.findall(r">(all windows|misses|without an answer) \((\d+)\)", page)}
