@@ -156,7 +156,7 @@ def test_two_rows_of_the_scoreboard_are_compared_over_the_features_they_share(se
     ("asked", "status", "said"),
     [
         ({"a": TRUE, "b": TRUE}, 200, "are the same row"),
-        ({"a": TRUE, "b": "token_pattern~~pattern~~no_label"}, 200, "0 and 0 features have a value of headline"),
+        ({"a": TRUE, "b": "~~pattern~~no_label"}, 200, "0 and 0 features have a value of headline"),
         ({"a": TRUE, "b": "nobody"}, 400, "b must name a row"),
         ({"a": TRUE, "b": SHUFFLED, "by": "nothing"}, 400, "by must be a metric of the scoreboard"),
     ],
@@ -165,6 +165,35 @@ def test_what_cannot_be_compared_is_told(served: Served, asked: dict[str, str], 
     page = served.get("/scoreboard", set="demo", **asked)
     assert page.status == status
     assert said in page.text
+
+
+def board(served: Served, **asked: str) -> list[list[str]]:
+    """Texts of the rows of the scoreboard, cell by cell."""
+    rows = served.get("/scoreboard", set="demo", **asked).text.split("<tbody>")[1].split("</tbody>")[0].split("<tr")[1:]
+    return [
+        [re.sub(r"<[^>]*>", " ", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)] for row in rows
+    ]
+
+
+def test_controls_that_no_explainer_wrote_stand_below_the_labels_they_are_controls_of(served: Served) -> None:
+    rows = [(by, scorer, which.split("  ")[0]) for by, scorer, which, *_ in board(served)]
+    start = rows.index(("token_pattern", "pattern", "True labels"))
+    assert ("any explainer", "pattern", "A generic label") in rows[start : start + 8]
+    assert ("any explainer", "pattern", "No label") in rows[start : start + 8]
+    assert {scorer for _, scorer, _ in rows[start : start + 8]} == {"pattern"}
+
+
+def test_rows_of_the_scoreboard_are_sorted_by_features_lost_cost_and_tokens_too(served: Served) -> None:
+    def scorers(**asked: str) -> list[str]:
+        return [scorer for _, scorer, which, *_ in board(served, **asked) if which == "True labels"]
+
+    assert scorers(sort="n_unscored") == ["embedding", "pattern"]
+    assert scorers(sort="n_unscored", dir="asc") == ["pattern", "embedding"]
+    assert scorers(sort="headline", dir="asc") == ["embedding", "pattern"]
+    head = served.get("/scoreboard", set="demo", columns="cost", sort="tokens_each").text
+    assert 'aria-sort="descending"' in head
+    assert "sort=tokens_each&amp;dir=asc" in head
+    assert "Tokens of prompts and answers" in head
 
 
 def test_the_scoreboard_says_how_far_to_trust_its_scores(served: Served) -> None:
