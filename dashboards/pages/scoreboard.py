@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -22,7 +22,8 @@ from dashboards.pages._files import csv_response
 from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, comparer, connections, render
 from dashboards.queries import Reader
 from dashboards.score_tables import CORE, labels_by, maker_of, rank, score_tables, stands_beside
-from dashboards.wording import CONTROLS, METRICS
+from dashboards.wording import CONTROLS, METRICS, Scale, close_scale
+from dashboards.wording import metric as metric_term
 from labeling.errors import UsageError
 
 router = APIRouter()
@@ -70,11 +71,13 @@ def scoreboard(
     )
     judges = remember(reader, ("judges", chosen.sample_id), lambda: _judges(reader, chosen, rows))
     lines = _in_order([_line(group, PRESETS[columns]) for group in _groups(rows)], sort, direction)
+    points = _points(rows, x, y)
     by_key = {row_key(line): line for line in lines}
     return render(
         request, "scoreboard.html.j2", chosen=chosen, lines=lines, columns=columns, presets=list(PRESETS),
         shown=PRESETS[columns], sort=sort, direction=direction, sorted_columns=SORTED_COLUMNS, x=x, y=y, known=_known(rows),
-        points=_points(rows, x, y), judges=judges, titles={key: row_title(line) for key, line in by_key.items()}, keys=row_key,
+        points=points, axes=_axes(points, x, y), scales=_scales(lines, PRESETS[columns]), judges=judges,
+        titles={key: row_title(line) for key, line in by_key.items()}, keys=row_key,
         by_whom=labels_by, a=a, b=b, by=by, can_compare=comparer(request) is not None,
         compared=_compared(request, reader, chosen, by_key, a, b, by, _known(rows)) if a and b else None,
     )  # fmt: skip
@@ -204,3 +207,24 @@ def _points(rows: Sequence[dict[str, Any]], x: str, y: str) -> list[dict[str, An
         ):
             points.append({**group[0], "x": by_metric[x], "y": by_metric[y]})
     return points
+
+
+def _scales(lines: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> dict[str, Scale]:
+    """One scale for all strips of a column."""
+    return {name: metric_term(name).scale(*_ends(line["cells"][name] for line in lines)) for name in shown}
+
+
+def _axes(points: Sequence[Mapping[str, Any]], x: str, y: str) -> tuple[Scale, Scale]:
+    """Scales of the two metrics that are drawn, the same for both where they compare."""
+    chance, ends = (metric_term(x).chance, metric_term(y).chance), [[*_ends(p[a] for p in points)] for a in ("x", "y")]
+    if chance[0] == chance[1] and chance[0] is not None:
+        both = close_scale(chance[0], [*ends[0], *ends[1]])
+        return both, both
+    return close_scale(chance[0], ends[0]), close_scale(chance[1], ends[1])
+
+
+def _ends(cells: Iterable[Mapping[str, Any] | None]) -> Iterator[float | None]:
+    """Means and interval ends."""
+    for cell in cells:
+        if cell is not None:
+            yield from (cell["mean"], cell["low"], cell["high"])

@@ -196,6 +196,27 @@ def test_rows_of_the_scoreboard_are_sorted_by_features_lost_cost_and_tokens_too(
     assert "Tokens of prompts and answers" in head
 
 
+@pytest.mark.parametrize(("x", "y"), [("average_precision_lift", "weighted_correlation"), ("headline", "recall_q5")])
+def test_points_of_any_metrics_lie_inside_the_figure(served: Served, x: str, y: str) -> None:
+    figure = served.get("/scoreboard", set="demo", x=x, y=y).text.split('id="metrics"')[1]
+    points = re.findall(r'<circle cx="([\d.-]+)" cy="([\d.-]+)"', figure)
+    assert all(60 <= float(across) <= 530 and 20 <= float(up) <= 310 for across, up in points)
+    assert len({across for across, _ in points}) > 4
+    assert len({up for _, up in points}) > 4
+    if y == "weighted_correlation":  # controls are below 0
+        assert ">-0.1</text>" in figure
+
+
+def test_strips_of_a_column_are_drawn_on_the_scale_of_its_metric(served: Served) -> None:
+    page = served.get("/scoreboard", set="demo", columns="corpus").text.split("</table>")[0]
+    lifts = re.findall(r"<b>(7\.\d+)</b>.*?<circle cx=\"([\d.]+)%", page, re.S)
+    assert lifts
+    assert all(abs(float(place) - 100 * float(value) / 8) < 0.1 for value, place in lifts)
+    below = re.findall(r"<b>\N{MINUS SIGN}(0\.\d+)</b>.*?<circle cx=\"([\d.]+)%", page, re.S)
+    assert below
+    assert all(abs(float(place) - 50 * (1 - float(value))) < 0.1 for value, place in below)
+
+
 def test_the_scoreboard_says_how_far_to_trust_its_scores(served: Served) -> None:
     page = served.get("/scoreboard", set="demo", columns="evidence").text
     assert "87% of the labels beat wrong ones" in page
