@@ -217,6 +217,19 @@ def test_strips_of_a_column_are_drawn_on_the_scale_of_its_metric(served: Served)
     assert all(abs(float(place) - 50 * (1 - float(value))) < 0.1 for value, place in below)
 
 
+def test_a_run_says_what_its_labels_and_scores_cost(tmp_path: Path) -> None:
+    made = make(n_features=4, n_control=2)
+    made.tables["explanations"][0] |= {"cost_usd": 1.0, "request_keys": ["a"]}
+    for row in made.tables["score_groups"]:
+        if row["scorer"] == "pattern" and row["control"] in ("", "shuffled") and row["sample_id"] == "s1":
+            row |= {"requests": 3, "cost_usd": 0.25}  # on every metric, and counted once
+    with serving(publish(made, Workspace(tmp_path / "workspace"))) as served:
+        assert '<td class="num nowrap">$1.50</td>' in re.sub(r"\s*\n\s*", "", served.get("/runs").text)
+        page = re.sub(r"<[^>]*>|\n", " ", served.get("/runs/run1").text)
+    assert re.search(r"Cost\s+\$1\.50\s+for the labels and scores", page)
+    assert re.search(r"requests for scores\s+pattern\s+with controls\s+6\s+\$0\.50", page)
+
+
 def test_the_scoreboard_says_how_far_to_trust_its_scores(served: Served) -> None:
     page = served.get("/scoreboard", set="demo", columns="evidence").text
     assert "87% of the labels beat wrong ones" in page
