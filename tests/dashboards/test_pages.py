@@ -251,6 +251,16 @@ def test_a_feature_page_shows_what_scores_mean_tags_neighbors_by_every_method_an
     assert "a person" in page.split('id="tags"')[1]
 
 
+def test_tokens_side_by_side_turn_no_other_token_around(served: Served) -> None:
+    neighbors = served.get("/feature/1", set="demo").text.split('id="neighbors"')[1].split("</section>")[0]
+    assert neighbors.count("<bdi><code>") == neighbors.count("<code>") > 4
+
+
+@pytest.mark.parametrize("address", ["/map", "/neighborhood/0"])
+def test_maps_say_what_their_axes_are(served: Served, address: str) -> None:
+    assert "map x and y have no unit" in served.get(address, set="demo").text.split("<svg")[1]
+
+
 def test_what_an_explainer_was_shown_is_listed_in_its_order(served: Served) -> None:
     page = served.get("/feature/1/evidence", set="demo", explanation="s1-1").text
     assert "3 windows of the split" in page
