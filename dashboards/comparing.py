@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
+from dashboards.score_tables import labels_by
 from dashboards.wording import control
 from labeling.errors import UsageError
 
@@ -87,7 +88,7 @@ def row_key(row: Row) -> str:
 
 def row_title(row: Row) -> str:
     """A row's name for people."""
-    made = "{} / {}".format(row["explainer"] or "features", row["scorer"])
+    made = f"{labels_by(row)} / {row['scorer']}"
     models = ", ".join(row[name] for name in ("explainer_model", "judge_model") if row[name])
     return f"{made}{f' ({models})' if models else ''}: {control(row['control']).title.lower()}"
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from dashboards import text
 from dashboards.heatmap import Word
-from dashboards.wording import Term
+from dashboards.wording import Scale, Term
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,6 @@ class Code:
 
 Piece: TypeAlias = str | Code
 Pieces: TypeAlias = tuple[Piece, ...]
-
-
-def scale_start(chance: float | None, *values: float | None) -> float:
-    """Where the scale of a metric starts: at −1 where chance is 0 or a value is below it, else at 0."""
-    return -1.0 if chance == 0 or any(value is not None and value < 0 for value in values) else 0.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Measured:
 
     def place(self, value: float | None) -> float | None:
         """Where a value stands on the scale, 0-1."""
-        return None if value is None else min(max((value - self.start) / (self.end - self.start), 0.0), 1.0)
+        return Scale(self.start, self.end).place(value)
 
     @property
     def places(self) -> dict[str, float | None]:

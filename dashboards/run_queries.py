@@ -23,24 +23,46 @@ class Changes:
 
 
 def runs(reader: Reader, *, most: int) -> pl.DataFrame:
-    """Runs, the newest first."""
-    return reader.query("SELECT * FROM runs ORDER BY started_at DESC NULLS LAST, run_id LIMIT ?", [most])
+    """Runs, the newest first, with what their labels and scores cost."""
+    return reader.query(f"{_RUNS} ORDER BY started_at DESC NULLS LAST, run_id LIMIT ?", [most])
 
 
 def run(reader: Reader, run_id: str) -> pl.DataFrame:
     """One run, or no row."""
-    return reader.query("SELECT * FROM runs WHERE run_id = ?", [run_id])
+    return reader.query(f"{_RUNS} WHERE r.run_id = ?", [run_id])
+
+
+_JUDGED = """
+    SELECT run_id, scorer, max(requests) AS requests, max(cost_usd) AS cost_usd FROM score_groups
+    GROUP BY run_id, sample_id, explainer, explainer_model, scorer, judge_model, control, epoch
+"""
+"""What groups of scores took: all metrics of a group come from the same requests, and each repeats their sum."""
+
+_RUNS = f"""
+    SELECT r.*, coalesce(c.cost_usd, 0) AS cost_usd, coalesce(c.unpriced, 0) AS unpriced
+    FROM runs AS r LEFT JOIN (
+        SELECT run_id, sum(cost_usd) AS cost_usd, count(*) FILTER (cost_usd IS NULL AND requests > 0) AS unpriced
+        FROM (
+            SELECT run_id, cost_usd, len(request_keys) AS requests FROM explanations
+            UNION ALL SELECT run_id, cost_usd, requests FROM ({_JUDGED})
+        ) GROUP BY run_id
+    ) AS c USING (run_id)
+"""
+"""`cost_usd` is the sum of what is known; `unpriced` counts labels and groups of scores whose price is not known."""
 
 
 def written_by(reader: Reader, run_id: str) -> pl.DataFrame:
-    """What a run wrote: rows by table and kind."""
+    """What a run wrote: rows by table and kind, and the requests of its scorers."""
     return reader.query(
-        """
+        f"""
         SELECT 'explanations' AS what, explainer AS who, state, count(*) AS n, sum(cost_usd) AS cost_usd
         FROM explanations WHERE run_id = $1 GROUP BY ALL
         UNION ALL
         SELECT 'scores', scorer, CASE WHEN value IS NULL THEN 'unscored' ELSE 'scored' END, count(*), NULL
         FROM scores WHERE run_id = $1 AND metric = 'headline' AND abs(tau - $2) < 1e-9 AND control IS NULL GROUP BY ALL
+        UNION ALL
+        SELECT 'requests for scores', scorer, 'with controls', sum(requests)::BIGINT, sum(cost_usd)
+        FROM ({_JUDGED}) WHERE run_id = $1 GROUP BY scorer HAVING sum(requests) > 0
         ORDER BY what, who, state
         """,
         [run_id, TAU],

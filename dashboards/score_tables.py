@@ -19,6 +19,9 @@ Maker = tuple[str | None, str | None, str | None, str | None]
 CORE = ("headline", "balanced_hard", "balanced_random", "auroc_hard", "auroc_random")
 """Metrics of the table that is always shown; the others are folded away."""
 
+FOR_ALL = ("generic", "over_broad", "no_label")
+"""Controls that read no label of an explainer: judged once, they are controls of all explainers."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -92,13 +95,24 @@ def score_tables(rows: Iterable[Row], *, tau: float) -> tuple[ScoreTable, ...]:
     labels' headline score first; then those that ask in trials, by name."""
     kept = [row for row in rows if abs(row["tau"] - tau) < 1e-9]
     makers = dict.fromkeys(maker_of(row) for row in kept if row["control"] is None)
-    tables = [_table(maker, [row for row in kept if _belongs(row, maker)], tau) for maker in makers]
+    tables = [_table(maker, [row for row in kept if stands_beside(row, maker)], tau) for maker in makers]
     return tuple(sorted(tables, key=_order))
 
 
 def maker_of(row: Row) -> Maker:
     """Who made the scores of a row or line: what is the same for all its metrics and controls."""
     return row["explainer"], row["explainer_model"], row["scorer"], row["judge_model"]
+
+
+def stands_beside(row: Row, maker: Maker) -> bool:
+    """Whether a row stands in the table of a maker. Controls that no explainer wrote stand beside every explainer."""
+    for_all = row["explainer"] is None and row["control"] in FOR_ALL
+    return maker_of(row) == maker or (for_all and maker_of(row)[2:] == maker[2:])
+
+
+def labels_by(row: Row) -> str:
+    """Who wrote the labels of a row, for people."""
+    return row["explainer"] or ("any explainer" if row["control"] in FOR_ALL else "no labels: the features themselves")
 
 
 def rank(cell: Row | None) -> float:
@@ -115,11 +129,6 @@ def _order(table: ScoreTable) -> tuple[bool, float, float, str]:
         return True, 0.0, 0.0, table.title
     headline = table.true_headline
     return False, -rank(headline), -((headline or {}).get("mean") or 0.0), table.title
-
-
-def _belongs(row: Row, maker: Maker) -> bool:
-    """Whether a row stands in the table. What needs no label (generic, no_label) stands beside every explainer."""
-    return maker_of(row) == maker or (row["explainer"] is None and maker_of(row)[2:] == maker[2:])
 
 
 def _table(maker: Maker, rows: list[Row], tau: float) -> ScoreTable:

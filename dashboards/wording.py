@@ -1,12 +1,57 @@
-"""What the pages say about metrics, controls and the rest, in a sentence each. Words only.
+"""What the pages say about metrics, controls and the rest, in a sentence each. Words, and the scales that values are drawn on.
 
 A metric or control that is not listed here is still shown, under its own name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the values of a metric are drawn, in its own units."""
+
+    start: float = 0.0
+    end: float = 1.0
+
+    def place(self, value: float | None) -> float | None:
+        """Where a value stands, 0-1."""
+        return None if value is None else min(max((value - self.start) / (self.end - self.start), 0.0), 1.0)
+
+    def places(self, row: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Where a mean and its interval stand, 0-1."""
+        return {name: self.place(row[name]) for name in ("mean", "low", "high")}
+
+    @property
+    def ticks(self) -> tuple[float, ...]:
+        """About ten round numbers from start to end."""
+        step = _step(self.end - self.start)
+        first, last = math.ceil(self.start / step - 1e-9), math.floor(self.end / step + 1e-9)
+        return tuple(round(number * step, 10) for number in range(first, last + 1))
+
+
+def scale_of(chance: float | None, values: Iterable[float | None]) -> Scale:
+    """From −1 where chance is 0 or a value is negative, else from 0; to 1, or as far as values go beyond."""
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    return Scale(min(-1.0 if chance == 0 or low < 0 else 0.0, float(math.floor(low))), max(1.0, float(math.ceil(high))))
+
+
+def close_scale(chance: float | None, values: Iterable[float | None]) -> Scale:
+    """The part of the scale that holds the values and chance, from one round number to another."""
+    shown = [value for value in (*values, chance) if value is not None] or [0.0, 1.0]
+    step = _step(max(max(shown) - min(shown), 0.1))
+    start, end = math.floor(min(shown) / step) * step, math.ceil(max(shown) / step) * step
+    return Scale(round(start, 10), round(max(end, start + step), 10))
+
+
+def _step(length: float) -> float:
+    """1, 2 or 5 times a power of ten, about a tenth of the length."""
+    power = 10.0 ** math.floor(math.log10(length / 10))
+    return power * next(times for times in (1, 2, 5, 10) if times * power * 10.000001 >= length)
 
 
 @dataclass(frozen=True)
@@ -17,6 +62,10 @@ class Term:
     sentence: str
     chance: float | None = None
     """What a label that says nothing gets; None where that depends on the feature."""
+
+    def scale(self, *values: float | None) -> Scale:
+        """What strips of the metric are drawn on."""
+        return scale_of(self.chance, values)
 
 
 METRICS: Mapping[str, Term] = {

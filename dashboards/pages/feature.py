@@ -92,7 +92,7 @@ def embedded(
     if chosen is None:
         return render(request, "feature.html.j2", chosen=None)
     wanted = [section for section in SECTIONS if section in show.split(",")]
-    view = {"split": split, "n": n, "width": width, "breaks": breaks}
+    view = {"split": split, "n": n, "width": width, "breaks": breaks, "show": show}
     values = _everything(
         reader, connections(request).file_threads, chosen, number, split=split, n=n, wide=width == "wide"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -21,12 +21,16 @@ from dashboards.comparing import (
 from dashboards.pages._files import csv_response
 from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, comparer, connections, render
 from dashboards.queries import Reader
-from dashboards.score_tables import CORE, maker_of, rank, score_tables
-from dashboards.wording import CONTROLS, METRICS
+from dashboards.score_tables import CORE, labels_by, maker_of, rank, score_tables, stands_beside
+from dashboards.wording import CONTROLS, METRICS, Scale, close_scale
+from dashboards.wording import metric as metric_term
 from labeling.errors import UsageError
 
 router = APIRouter()
 Preset = Literal["core", "evidence", "quantiles", "corpus", "cost"]
+Direction = Literal["asc", "desc"]
+SORTED_COLUMNS = ("n_features", "n_unscored", "cost_each", "tokens_each")
+"""Columns beside the metrics that rows are sorted by."""
 PRESETS: Mapping[Preset, tuple[str, ...]] = {
     "core": CORE,
     "evidence": ("headline",),
@@ -50,6 +54,7 @@ def scoreboard(
     name: SetName = None,
     columns: Preset = "core",
     sort: Name = "headline",
+    direction: Annotated[Direction, Query(alias="dir")] = "desc",
     x: Name = "balanced_random",
     y: Name = "balanced_hard",
     a: RowKey = "",
@@ -65,13 +70,15 @@ def scoreboard(
         reader, ("scoreboard", chosen.name), lambda: queries.scoreboard(reader, chosen.name).to_dicts()
     )
     judges = remember(reader, ("judges", chosen.sample_id), lambda: _judges(reader, chosen, rows))
-    lines = _in_order([_line(group, PRESETS[columns]) for group in _groups(rows)], sort)
+    lines = _in_order([_line(group, PRESETS[columns]) for group in _groups(rows)], sort, direction)
+    points = _points(rows, x, y)
     by_key = {row_key(line): line for line in lines}
     return render(
         request, "scoreboard.html.j2", chosen=chosen, lines=lines, columns=columns, presets=list(PRESETS),
-        shown=PRESETS[columns], sort=sort, x=x, y=y, known=_known(rows), points=_points(rows, x, y), judges=judges,
-        titles={key: row_title(line) for key, line in by_key.items()}, keys=row_key, true_of=_true_of(lines), a=a, b=b,
-        by=by, can_compare=comparer(request) is not None,
+        shown=PRESETS[columns], sort=sort, direction=direction, sorted_columns=SORTED_COLUMNS, x=x, y=y, known=_known(rows),
+        points=points, axes=_axes(points, x, y), scales=_scales(lines, PRESETS[columns]), judges=judges,
+        titles={key: row_title(line) for key, line in by_key.items()}, keys=row_key,
+        by_whom=labels_by, a=a, b=b, by=by, can_compare=comparer(request) is not None,
         compared=_compared(request, reader, chosen, by_key, a, b, by, _known(rows)) if a and b else None,
     )  # fmt: skip
 
@@ -132,19 +139,6 @@ def _compared(
         return str(error)
 
 
-def _true_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Of each control, the row of true labels that it stands beside: of the same explainer where it has one."""
-    true = [line for line in lines if line["control"] is None]
-    found: dict[str, str] = {}
-    for line in lines:
-        beside = [t for t in true if maker_of(t) == maker_of(line)] or [
-            t for t in true if maker_of(t)[2:] == maker_of(line)[2:]
-        ]
-        if line["control"] is not None and beside:
-            found[row_key(line)] = row_key(beside[0])
-    return found
-
-
 def _groups(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Rows of the same labels by the same judge at the threshold that pages show."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -159,36 +153,44 @@ def _line(rows: list[dict[str, Any]], shown: Sequence[str]) -> dict[str, Any]:
     by_metric = {row["metric"]: row for row in rows}
     first = by_metric.get("headline", rows[0])
     cost = first["cost_usd"] / first["n_features"] if first["cost_usd"] is not None and first["n_features"] else None
-    tokens = first["input_tokens"] / first["n_features"] if first["input_tokens"] and first["n_features"] else None
+    tokens = (first["input_tokens"], first["output_tokens"])
+    tokens_each = sum(tokens) / first["n_features"] if None not in tokens and first["n_features"] else None
     return {
         **{n: first[n] for n in ("explainer", "explainer_model", "scorer", "judge_model", "control", "requests")},
         **{n: first.get(n) for n in ("headline_of", *MEANINGS)},
         "n_features": first["n_features"], "n_unscored": first["n_unscored"],
-        "cost_each": cost, "tokens_each": tokens, "cost_usd": first["cost_usd"],
-        "cells": {metric: by_metric.get(metric) for metric in shown}, "all": by_metric,
+        "cost_each": cost, "tokens_each": tokens_each, "cost_usd": first["cost_usd"],
+        "cells": {metric: by_metric.get(metric) for metric in shown}, "all": by_metric, "true": None,
     }  # fmt: skip
 
 
-def _in_order(lines: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """The best true labels first, each with its controls below it."""
-    best: dict[tuple[Any, ...], float] = {}
-    for line in lines:
-        if line["control"] is None:
-            best[maker_of(line)] = rank(line["all"].get(sort))
+def _in_order(lines: Sequence[dict[str, Any]], sort: str, direction: Direction) -> list[dict[str, Any]]:
+    """True labels by a metric or another column, each with its controls below it; controls of nothing at the end."""
+    true = sorted(
+        (line for line in lines if line["control"] is None), key=lambda line: _sort_key(line, sort, direction)
+    )
+    ordered = []
+    for line in true:
+        maker, key = maker_of(line), row_key(line)
+        controls = (c for c in lines if c["control"] is not None and stands_beside(c, maker))
+        ordered += [line, *({**c, "true": key} for c in sorted(controls, key=_place))]
+    alone = [c for c in lines if c["control"] is not None and not any(stands_beside(c, maker_of(t)) for t in true)]
+    return ordered + sorted(alone, key=lambda line: (str(maker_of(line)), _place(line)))
+
+
+def _sort_key(line: Mapping[str, Any], sort: str, direction: Direction) -> tuple[Any, ...]:
+    """Those without a value last, whichever the direction."""
+    own_kind = sort == "headline" and line["headline_of"] is not None  # compares only within one scorer
+    value = line[sort] if sort in SORTED_COLUMNS else rank(line["all"].get(sort))
+    missing = value is None or value == float("-inf")
+    turned = 0.0 if missing else float(value) if direction == "asc" else -float(value)
+    return own_kind, missing, turned, str(maker_of(line))
+
+
+def _place(line: Mapping[str, Any]) -> int:
+    """Where a control stands among controls."""
     controls = list(CONTROLS)
-
-    def key(line: dict[str, Any]) -> tuple[Any, ...]:
-        place = controls.index(line["control"]) if line["control"] in controls else len(controls)
-        own_kind = sort == "headline" and line["headline_of"] is not None  # compares only within one scorer
-        return (
-            own_kind,
-            -best.get(maker_of(line), float("-inf")),
-            str(maker_of(line)),
-            line["control"] is not None,
-            place,
-        )
-
-    return sorted(lines, key=key)
+    return controls.index(line["control"]) if line["control"] in controls else len(controls)
 
 
 def _points(rows: Sequence[dict[str, Any]], x: str, y: str) -> list[dict[str, Any]]:
@@ -205,3 +207,24 @@ def _points(rows: Sequence[dict[str, Any]], x: str, y: str) -> list[dict[str, An
         ):
             points.append({**group[0], "x": by_metric[x], "y": by_metric[y]})
     return points
+
+
+def _scales(lines: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> dict[str, Scale]:
+    """One scale for all strips of a column."""
+    return {name: metric_term(name).scale(*_ends(line["cells"][name] for line in lines)) for name in shown}
+
+
+def _axes(points: Sequence[Mapping[str, Any]], x: str, y: str) -> tuple[Scale, Scale]:
+    """Scales of the two metrics that are drawn, the same for both where they compare."""
+    chance, ends = (metric_term(x).chance, metric_term(y).chance), [[*_ends(p[a] for p in points)] for a in ("x", "y")]
+    if chance[0] == chance[1] and chance[0] is not None:
+        both = close_scale(chance[0], [*ends[0], *ends[1]])
+        return both, both
+    return close_scale(chance[0], ends[0]), close_scale(chance[1], ends[1])
+
+
+def _ends(cells: Iterable[Mapping[str, Any] | None]) -> Iterator[float | None]:
+    """Means and interval ends."""
+    for cell in cells:
+        if cell is not None:
+            yield from (cell["mean"], cell["low"], cell["high"])

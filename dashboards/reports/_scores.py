@@ -20,12 +20,11 @@ from dashboards.document import (
     Tiles,
     meta,
     say,
-    scale_start,
 )
 from dashboards.reports._origin import Origin, terms
 from dashboards.score_tables import Line, ScoreTable, score_tables
 from dashboards.score_tables import Row as Found
-from dashboards.wording import Term
+from dashboards.wording import Scale, Term, scale_of
 
 BINS = 25
 """Bins of the score histograms, from 0 to 1."""
@@ -40,7 +39,7 @@ def tiles(table: ScoreTable | None) -> list[Block]:
     found = tuple(
         Tile(title, measured, main=not control)
         for title, control in wanted
-        if (measured := _measured(table.cell(control, "headline"), None)) is not None
+        if (measured := _measured(table.cell(control, "headline"), None, Scale())) is not None
     )
     meaning = (
         "A label that says nothing gets about 0.5, a perfect one gets 1."
@@ -61,7 +60,7 @@ def score_blocks(reader: queries.Reader, origin: Origin) -> list[Block]:
             f"A feature fires in a window when its activation there is above {round(100 * queries.TAU)} % of its largest. The "
             "judge sees a label and a window and says how likely the feature fires. Each line below the first is a "
             "control: a label or a feature that should not do well. The tick in each strip is chance, the bar a 95 % "
-            "interval; the strip runs from 0 to 1, or from −1 where a metric can be negative."
+            "interval; the strip runs from 0 to 1, from −1 where a metric can be negative, and as far as values go beyond 1."
         )
     ]
     for table in origin.tables:
@@ -106,26 +105,34 @@ def spread(reader: queries.Reader, origin: Origin) -> list[Block]:
     return blocks
 
 
-def grid(metrics: Sequence[tuple[str, Term]], lines: Iterable[Line]) -> Table:
-    """A score table: a line a control, a column a metric."""
+def grid(metrics: Sequence[tuple[str, Term]], lines: Sequence[Line]) -> Table:
+    """A score table: a line a control, a column a metric. Strips of a column are drawn on one scale."""
     columns = (Column(""), *(Column(term.title, True, name, term.sentence) for name, term in metrics))
+    scales = [scale_of(term.chance, _values(lines, place)) for place, (_, term) in enumerate(metrics)]
     rows = (
-        Row((line.term.title, *_cells(line, metrics)), strong=not line.name, sentence=line.term.sentence)
+        Row((line.term.title, *_cells(line, metrics, scales)), strong=not line.name, sentence=line.term.sentence)
         for line in lines
     )
     return Table(columns, tuple(rows), "grid")
 
 
-def _cells(line: Line, metrics: Sequence[tuple[str, Term]]) -> Iterator[Cell]:
-    for found, (_, term) in zip(line.cells, metrics, strict=True):
-        yield _measured(found, term.chance)
+def _values(lines: Iterable[Line], place: int) -> Iterator[float | None]:
+    """Means and interval ends of a column."""
+    for line in lines:
+        found = line.cells[place]
+        if found is not None:
+            yield from (found["mean"], found["low"], found["high"])
 
 
-def _measured(found: Found | None, chance: float | None) -> Measured | None:
+def _cells(line: Line, metrics: Sequence[tuple[str, Term]], scales: Sequence[Scale]) -> Iterator[Cell]:
+    for found, (_, term), scale in zip(line.cells, metrics, scales, strict=True):
+        yield _measured(found, term.chance, scale)
+
+
+def _measured(found: Found | None, chance: float | None, scale: Scale) -> Measured | None:
     if found is None or found["mean"] is None:
         return None
-    start = scale_start(chance, found["mean"], found["low"])
-    return Measured(found["mean"], found["low"], found["high"], chance, start)
+    return Measured(found["mean"], found["low"], found["high"], chance, scale.start, scale.end)
 
 
 def _one_table(table: ScoreTable) -> list[Block]:

@@ -22,12 +22,11 @@ from dashboards.document import (
     Table,
     meta,
     say,
-    scale_start,
 )
 from dashboards.feature_cards import facts_of, judged_bands, score_of
 from dashboards.reports import Report
 from dashboards.reports._origin import closing, origin_of, terms
-from dashboards.wording import STATUSES, Term, control, metric, metric_order
+from dashboards.wording import STATUSES, Term, control, metric, metric_order, scale_of
 from labeling.errors import UsageError
 
 SHOWN = {
@@ -180,7 +179,8 @@ def _score_cells(row: Found, of: Literal["Metric", "Label"]) -> tuple[Cell, ...]
     chance = row["chance"] if row["chance"] is not None else term.chance
     value: Cell = f"unscored: {row['reason'] or 'no reason given'}"
     if row["value"] is not None:
-        value = Measured(row["value"], row["low"], row["high"], chance, scale_start(chance, row["value"], row["low"]))
+        scale = scale_of(chance, (row["value"], row["low"], row["high"]))
+        value = Measured(row["value"], row["low"], row["high"], chance, scale.start, scale.end)
     what = term.title if of == "Metric" else control(row["control"]).title
     return judge, what, value, text.count(row["n_items"]), text.count(row["n_lost"])
 

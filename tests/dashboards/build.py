@@ -21,13 +21,15 @@ from labeling.workspace import Workspace
 
 NASTY = "<script>alert('x')</script> & \"quotes\" \x00\x1b[31m\u202egnirts =1+1 {{ 7*7 }}"
 START = datetime(2026, 1, 2, 3, 4, 5)
-CONTROL_NAMES = ("", "shuffled", "other_feature", "neighbor", "generic", "no_label")
+CONTROL_NAMES = ("", "shuffled", "other_feature", "neighbor", "generic", "over_broad", "no_label")
+OF_NO_EXPLAINER = ("generic", "over_broad", "no_label")
 CONTROL_MEANS = {
     "": 0.0,
     "shuffled": -0.19,
     "other_feature": -0.185,
     "neighbor": -0.12,
     "generic": -0.2,
+    "over_broad": -0.19,
     "no_label": -0.17,
 }
 METRIC_MEANS = {
@@ -39,6 +41,7 @@ METRIC_MEANS = {
     "average_precision": 0.41,
     **{f"recall_q{q}": 0.4 + 0.1 * q for q in range(1, 6)},
 }
+GROUP_MEANS = {**METRIC_MEANS, "average_precision_lift": 7.3, "weighted_correlation": 0.1}
 METRICS = tuple(METRIC_MEANS)
 Rows = list[dict[str, Any]]
 
@@ -271,14 +274,14 @@ def _statistics(made: Made) -> None:
 def _groups(made: Made, sample: str, n_features: int, *, is_control: bool) -> None:
     for priority, scorer in enumerate(("pattern", "embedding")):
         for control in ("",) if is_control else CONTROL_NAMES:
-            for metric, mean in METRIC_MEANS.items():
+            for metric, mean in GROUP_MEANS.items():
                 for tau in (0.01, 0.25):
                     value = (
                         mean + CONTROL_MEANS[control] - 0.04 * priority + (0.06 if tau > 0.1 else 0) - 0.02 * is_control
                     )
                     made.add(
-                        "score_groups", sample_id=sample, explainer="token_pattern", explainer_model="",
-                        scorer=scorer,
+                        "score_groups", sample_id=sample, explainer="" if control in OF_NO_EXPLAINER else "token_pattern",
+                        explainer_model="", scorer=scorer,
                         judge_model="", metric=metric, tau=tau, control=control, epoch=0, n_features=n_features,
                         n_unscored=2 if scorer == "embedding" else 0, mean=value, low=value - 0.012,
                         high=value + 0.012,

@@ -20,13 +20,12 @@ from dashboards.document import (
     Window,
     WindowBand,
     say,
-    scale_start,
 )
 from dashboards.formats.markdown import draw, escape
 from dashboards.formats.pdf import TEMPLATE, Pdf, breakable, data_of, paged
 from dashboards.heatmap import Piece, Word
 from dashboards.palette import light, standalone
-from dashboards.wording import stratum
+from dashboards.wording import Scale, close_scale, scale_of, stratum
 from labeling.errors import FeatlasError, UsageError
 
 SCORE = Measured(0.612, 0.607, 0.617, chance=0.5)
@@ -67,7 +66,9 @@ def test_markdown_marks_what_fires() -> None:
 
 
 def test_a_metric_that_can_be_negative_has_room_below_zero() -> None:
-    assert (scale_start(0.0, 0.2), scale_start(None, 0.2, -0.1), scale_start(0.5, 0.2, None)) == (-1.0, -1.0, 0.0)
+    assert scale_of(0.0, [0.2]) == scale_of(None, [0.2, -0.1]) == Scale(-1.0, 1.0)
+    assert scale_of(0.5, [0.2, None]) == Scale(0.0, 1.0)
+    assert scale_of(1.0, [0.2, 7.3]) == Scale(0.0, 8.0)
     assert Measured(-0.5, -0.9, 0.5, 0.0, start=-1.0).places == {
         "mean": 0.25,
         "low": pytest.approx(0.05),
@@ -114,3 +115,10 @@ def test_a_drawing_that_leaves_the_page_takes_the_light_colors_along() -> None:
     drawn = standalone('<svg class="chart" width="1"><path fill="var(--accent)"/></svg>')
     assert light()["accent"] in drawn
     assert "var(" not in drawn
+
+
+def test_axes_hold_all_values_and_chance_between_round_numbers() -> None:
+    assert close_scale(0.5, [0.68, 0.81]) == Scale(0.5, 0.85)
+    assert close_scale(1.0, [2.4, 7.3]).ticks == (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+    assert close_scale(0.0, [-0.31, 0.12]).ticks[0] == -0.35
+    assert close_scale(None, []).ticks == (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

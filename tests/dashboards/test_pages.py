@@ -131,6 +131,28 @@ def test_the_embedded_view_has_only_what_was_asked_for(served: Served) -> None:
     assert "<nav" not in page
 
 
+@pytest.mark.parametrize("asked", [{}, {"show": "contexts,scores"}, {"show": "scores"}])
+def test_the_embedded_view_has_scores_without_what_explainers_wrote(served: Served, asked: dict[str, str]) -> None:
+    page = served.get("/embed/feature/1", set="demo", **asked).text
+    assert page.count("<code>headline</code>") == 2  # two scorers
+    assert "Intruder found" in page
+    assert "What explainers wrote" not in page
+
+
+def test_scores_stand_once_where_explanations_are_shown_too(served: Served) -> None:
+    page = served.get("/embed/feature/1", set="demo", show="explanations,scores").text
+    assert page.count("<code>headline</code>") == 2
+    assert 'id="scores"' not in page
+    assert "<code>headline</code>" not in served.get("/embed/feature/1", set="demo", show="explanations").text
+
+
+def test_switches_of_the_embedded_view_keep_its_sections(served: Served) -> None:
+    page = served.get("/embed/feature/1", set="demo", show="contexts,scores", n=2)
+    switches = [address for address in page.links() if address.startswith("/embed/")]
+    assert len(switches) == 10
+    assert all("show=contexts%2Cscores" in address for address in switches)
+
+
 def test_judged_windows_are_hits_misses_or_without_an_answer(served: Served) -> None:
     page = served.get("/feature/1/judgments", set="demo", scorer="pattern").text
     counts = {name: int(n) for name, n in re.findall(r">(all windows|misses|without an answer) \((\d+)\)", page)}
@@ -155,7 +177,7 @@ def test_two_rows_of_the_scoreboard_are_compared_over_the_features_they_share(se
     ("asked", "status", "said"),
     [
         ({"a": TRUE, "b": TRUE}, 200, "are the same row"),
-        ({"a": TRUE, "b": "token_pattern~~pattern~~no_label"}, 200, "0 and 0 features have a value of headline"),
+        ({"a": TRUE, "b": "~~pattern~~no_label"}, 200, "0 and 0 features have a value of headline"),
         ({"a": TRUE, "b": "nobody"}, 400, "b must name a row"),
         ({"a": TRUE, "b": SHUFFLED, "by": "nothing"}, 400, "by must be a metric of the scoreboard"),
     ],
@@ -164,6 +186,69 @@ def test_what_cannot_be_compared_is_told(served: Served, asked: dict[str, str], 
     page = served.get("/scoreboard", set="demo", **asked)
     assert page.status == status
     assert said in page.text
+
+
+def board(served: Served, **asked: str) -> list[list[str]]:
+    """Texts of the rows of the scoreboard, cell by cell."""
+    rows = served.get("/scoreboard", set="demo", **asked).text.split("<tbody>")[1].split("</tbody>")[0].split("<tr")[1:]
+    return [
+        [re.sub(r"<[^>]*>", " ", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)] for row in rows
+    ]
+
+
+def test_controls_that_no_explainer_wrote_stand_below_the_labels_they_are_controls_of(served: Served) -> None:
+    rows = [(by, scorer, which.split("  ")[0]) for by, scorer, which, *_ in board(served)]
+    start = rows.index(("token_pattern", "pattern", "True labels"))
+    assert ("any explainer", "pattern", "A generic label") in rows[start : start + 8]
+    assert ("any explainer", "pattern", "No label") in rows[start : start + 8]
+    assert {scorer for _, scorer, _ in rows[start : start + 8]} == {"pattern"}
+
+
+def test_rows_of_the_scoreboard_are_sorted_by_features_lost_cost_and_tokens_too(served: Served) -> None:
+    def scorers(**asked: str) -> list[str]:
+        return [scorer for _, scorer, which, *_ in board(served, **asked) if which == "True labels"]
+
+    assert scorers(sort="n_unscored") == ["embedding", "pattern"]
+    assert scorers(sort="n_unscored", dir="asc") == ["pattern", "embedding"]
+    assert scorers(sort="headline", dir="asc") == ["embedding", "pattern"]
+    head = served.get("/scoreboard", set="demo", columns="cost", sort="tokens_each").text
+    assert 'aria-sort="descending"' in head
+    assert "sort=tokens_each&amp;dir=asc" in head
+    assert "Tokens of prompts and answers" in head
+
+
+@pytest.mark.parametrize(("x", "y"), [("average_precision_lift", "weighted_correlation"), ("headline", "recall_q5")])
+def test_points_of_any_metrics_lie_inside_the_figure(served: Served, x: str, y: str) -> None:
+    figure = served.get("/scoreboard", set="demo", x=x, y=y).text.split('id="metrics"')[1]
+    points = re.findall(r'<circle cx="([\d.-]+)" cy="([\d.-]+)"', figure)
+    assert all(60 <= float(across) <= 530 and 20 <= float(up) <= 310 for across, up in points)
+    assert len({across for across, _ in points}) > 4
+    assert len({up for _, up in points}) > 4
+    if y == "weighted_correlation":  # controls are below 0
+        assert ">-0.1</text>" in figure
+
+
+def test_strips_of_a_column_are_drawn_on_the_scale_of_its_metric(served: Served) -> None:
+    page = served.get("/scoreboard", set="demo", columns="corpus").text.split("</table>")[0]
+    lifts = re.findall(r"<b>(7\.\d+)</b>.*?<circle cx=\"([\d.]+)%", page, re.S)
+    assert lifts
+    assert all(abs(float(place) - 100 * float(value) / 8) < 0.1 for value, place in lifts)
+    below = re.findall(r"<b>\N{MINUS SIGN}(0\.\d+)</b>.*?<circle cx=\"([\d.]+)%", page, re.S)
+    assert below
+    assert all(abs(float(place) - 50 * (1 - float(value))) < 0.1 for value, place in below)
+
+
+def test_a_run_says_what_its_labels_and_scores_cost(tmp_path: Path) -> None:
+    made = make(n_features=4, n_control=2)
+    made.tables["explanations"][0] |= {"cost_usd": 1.0, "request_keys": ["a"]}
+    for row in made.tables["score_groups"]:
+        if row["scorer"] == "pattern" and row["control"] in ("", "shuffled") and row["sample_id"] == "s1":
+            row |= {"requests": 3, "cost_usd": 0.25}  # on every metric, and counted once
+    with serving(publish(made, Workspace(tmp_path / "workspace"))) as served:
+        assert '<td class="num nowrap">$1.50</td>' in re.sub(r"\s*\n\s*", "", served.get("/runs").text)
+        page = re.sub(r"<[^>]*>|\n", " ", served.get("/runs/run1").text)
+    assert re.search(r"Cost\s+\$1\.50\s+for the labels and scores", page)
+    assert re.search(r"requests for scores\s+pattern\s+with controls\s+6\s+\$0\.50", page)
 
 
 def test_the_scoreboard_says_how_far_to_trust_its_scores(served: Served) -> None:
@@ -185,6 +270,16 @@ def test_a_feature_page_shows_what_scores_mean_tags_neighbors_by_every_method_an
     assert neighbors.index(">decoder cosine<") < neighbors.index(">firing overlap<")
     assert '<span class="none" title="not among the nearest by this method">–</span>' in neighbors
     assert "a person" in page.split('id="tags"')[1]
+
+
+def test_tokens_side_by_side_turn_no_other_token_around(served: Served) -> None:
+    neighbors = served.get("/feature/1", set="demo").text.split('id="neighbors"')[1].split("</section>")[0]
+    assert neighbors.count("<bdi><code>") == neighbors.count("<code>") > 4
+
+
+@pytest.mark.parametrize("address", ["/map", "/neighborhood/0"])
+def test_maps_say_what_their_axes_are(served: Served, address: str) -> None:
+    assert "map x and y have no unit" in served.get(address, set="demo").text.split("<svg")[1]
 
 
 def test_what_an_explainer_was_shown_is_listed_in_its_order(served: Served) -> None:

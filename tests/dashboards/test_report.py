@@ -96,6 +96,12 @@ def test_activation_is_shown_by_shade_with_its_value(page: Page) -> None:
     )
 
 
+def test_windows_run_in_the_direction_of_their_text(html: str) -> None:
+    windows = re.findall(r'<div class="window">\s*<p([^>]*)>', html)
+    assert windows
+    assert set(windows) == {' dir="auto"'}
+
+
 def test_the_page_stays_small(folder: Path) -> None:
     assert (folder / "report.html").stat().st_size < 3_000_000
 
