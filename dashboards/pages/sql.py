@@ -44,6 +44,7 @@ def sql(
     plot: bool = False,
 ) -> Response:
     chosen = choose(request, reader, name)
+    text = text.replace("\r\n", "\n")  # a browser's form ends lines so
     answer, mistake, figure = None, None, None
     if text.strip():
         try:

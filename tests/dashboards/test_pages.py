@@ -4,11 +4,13 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from dashboards.pages.sql import EXAMPLES
 from labeling.workspace import Workspace
 from tests.dashboards.build import NASTY, make, publish
 from tests.dashboards.serving import Served, serving
@@ -322,6 +324,29 @@ def test_the_sql_page_answers_as_table_plot_and_files(served: Served) -> None:
     rows = pl.read_csv(served.get("/sql.csv", q=statement).text.encode())
     assert len(rows) == page.split('<table class="answer">')[1].count("<tr>") - 1
     assert served.get("/sql.parquet", q=statement).headers["content-disposition"].endswith("answer.parquet")
+
+
+def statement_of(page: str) -> str:
+    """What a browser sends again: the text of the page's field, without the newline that parsers drop."""
+    return unescape(page.split("data-run>")[1].split("</textarea>")[0]).removeprefix("\n")
+
+
+@pytest.mark.parametrize("statement", [*EXAMPLES.values(), "\nselect\t'</textarea><script>alert(1)</script>&amp;'\n"])
+def test_a_statement_stays_as_it_was_typed(served: Served, statement: str) -> None:
+    page = served.get("/sql", q=statement)
+    assert (page.status, statement_of(page.text)) == (200, statement)
+    assert "<script>alert" not in page.text
+
+
+def test_a_statement_is_read_with_the_line_ends_that_forms_send(served: Served) -> None:
+    page = served.get("/sql", q="select length('a\r\nb')\r\n").text
+    assert statement_of(page) == "select length('a\nb')\n"
+    assert '<td class="num" dir="auto">3</td>' in page
+
+
+def test_the_configuration_of_a_run_keeps_its_lines(served: Served) -> None:
+    shown = served.get("/runs/run1").text.split("<pre>")[1].split("</pre>")[0]
+    assert unescape(shown) == '{\n  "sample": {\n    "seed": 0\n  }\n}'
 
 
 def test_a_statement_that_takes_too_long_is_stopped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
