@@ -10,6 +10,11 @@ CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 """All but tab and line ends: they move a terminal's cursor, and end a text early in some readers."""
 
 
+def as_text(values: pl.Series) -> pl.Series:
+    """Values that CSV has no cells for, such as structs, maps, nested lists and bytes, as Python writes them."""
+    return pl.Series(values.name, [None if v is None else str(v) for v in values.to_list()], dtype=pl.String)
+
+
 def without_controls(frame: pl.DataFrame) -> pl.DataFrame:
     """Put a replacement character in place of each control character of text cells."""
     return frame.with_columns(pl.col(pl.String).str.replace_all(CONTROL_CHARACTERS, "\N{REPLACEMENT CHARACTER}"))

@@ -280,13 +280,14 @@ def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
 def rows_of(
     connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any], *, most_rows: int | None = None
 ) -> pl.DataFrame:
-    """Rows of a statement. Intervals become text: data frames have none of months and days."""
+    """Rows of a statement. Intervals and unions become text: data frames have none of months and days, and no unions."""
     relation = connection.sql(sql, params=list(parameters) or None)
     if most_rows is not None:
         relation = relation.limit(most_rows)
-    if any(str(kind) == "INTERVAL" for kind in relation.types):
-        columns = zip(relation.columns, relation.types, strict=True)
-        texts = (f"{quoted(name)}::VARCHAR" if str(kind) == "INTERVAL" else quoted(name) for name, kind in columns)
+    odd = ["INTERVAL" in str(kind) or "UNION" in str(kind) for kind in relation.types]
+    if any(odd):
+        columns = zip(relation.columns, odd, strict=True)
+        texts = (f"{quoted(name)}::VARCHAR" if is_odd else quoted(name) for name, is_odd in columns)
         named = zip(texts, relation.columns, strict=True)
         relation = relation.project(", ".join(f"{text} AS {quoted(name)}" for text, name in named))
     rows: pl.DataFrame = relation.pl()

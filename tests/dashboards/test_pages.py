@@ -349,6 +349,44 @@ def test_the_configuration_of_a_run_keeps_its_lines(served: Served) -> None:
     assert unescape(shown) == '{\n  "sample": {\n    "seed": 0\n  }\n}'
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select cluster, sum(feature) from labels group by all",
+        "select 0.5 as x, 1 as y union all select 1.5, 3",
+        "select label, sum(feature) as n from labels group by label limit 5",
+        "select sum(feature) as n from labels",
+        "select 1::uhugeint as x, null as y",
+    ],
+)
+def test_decimals_and_huge_numbers_are_plotted(served: Served, statement: str) -> None:
+    page = served.get("/sql", q=statement, plot="1")
+    assert page.status == 200
+    assert 'aria-label="Plot of the answer"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("[1, 2]", "1 | 2"),
+        ("[[1], [2, 3]]", "[[1], [2, 3]]"),
+        ("{'a': 1, 'b': [2]}", "{'a': 1, 'b': [2]}"),
+        ("map {'a': 1}", "{'a': 1}"),
+        ("[1, 2]::INTEGER[2]", "[1, 2]"),
+        ("'=x'::BLOB", "b'=x'"),
+        ("[{'a': date '2020-01-02'}]", "[{'a': datetime.date(2020, 1, 2)}]"),
+        ("[interval 1 day]", "[1 day]"),
+        ("union_value(k := 1)", "1"),
+        ("NULL::STRUCT(a INTEGER)", ""),
+    ],
+)
+def test_every_kind_of_value_is_a_cell_and_a_value_of_the_files(served: Served, value: str, cell: str) -> None:
+    page = served.get("/sql.csv", q=f"select {value} as v, 1 as n")
+    assert (page.status, list(csv.reader(io.StringIO(page.text)))) == (200, [["v", "n"], [cell, "1"]])
+    assert served.get("/sql", q=f"select {value} as v").status == 200
+    assert served.get("/sql.parquet", q=f"select {value} as v").status == 200
+
+
 def test_a_statement_that_takes_too_long_is_stopped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboards.pages.sql.SECONDS", 0.3)
     page = served.get(
