@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from labeling.safe_cells import as_text, neutralize_cells
+from labeling.safe_cells import as_text, neutralize_cells, neutralize_names
 
 
 def as_csv(frame: pl.DataFrame, *, header: bool = True) -> str:
-    """A table as CSV: lists joined to one cell, and no cell that begins a formula."""
-    return safe_cells(frame).write_csv(include_header=header)
+    """A table as CSV: lists joined to one cell, and no cell or name of a column that begins a formula."""
+    cells = safe_cells(frame)
+    cells.columns = neutralize_names(frame.columns)
+    return cells.write_csv(include_header=header)
 
 
 def safe_cells(frame: pl.DataFrame) -> pl.DataFrame:

@@ -235,6 +235,12 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_neutralized(served: Served) 
     assert rows == [["a", "b", "c"], ["'=1+1", "'@x", "-1"]]
 
 
+def test_names_of_csv_columns_and_listed_values_that_a_spreadsheet_would_run_are_neutralized(served: Served) -> None:
+    statement = """select 1 as "=cmd", 2 as "'=cmd", 3 as "+b", '@x'::ENUM('@x', 'y') as e, ['=1', 'b'] as l"""
+    rows = list(csv.reader(io.StringIO(served.get("/sql.csv", q=statement).text)))
+    assert rows == [["'=cmd", "''=cmd", "'+b", "e", "l"], ["1", "2", "3", "'@x", "'=1 | b"]]
+
+
 @pytest.mark.parametrize(
     ("address", "status", "said"),
     [
