@@ -3,17 +3,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import unescape
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from dashboards.app import HEADERS, create_app
 from dashboards.pages.sql import EXAMPLES
 from labeling.workspace import Workspace
 from tests.dashboards.build import NASTY, make, publish
-from tests.dashboards.serving import Served, serving
+from tests.dashboards.serving import Served, serving, serving_app
 
 TRUE, SHUFFLED = "token_pattern~~pattern~~", "token_pattern~~pattern~~shuffled"
 COMPARED = f"set=demo&a={TRUE}&b={SHUFFLED}"
@@ -290,6 +291,52 @@ def test_requests_addressed_to_somebody_else_are_refused(served: Served, host: s
 
 def test_nothing_can_be_changed_over_the_network(served: Served) -> None:
     assert {served.get("/sql", method=method).status for method in ("POST", "PUT", "DELETE", "PATCH")} == {405}
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "method", "status"),
+    [
+        ("/nowhere", None, "GET", 404),
+        ("/feature/x", None, "GET", 400),
+        ("/runs", "evil.example", "GET", 421),
+        ("/runs", None, "POST", 405),
+        ("/static/pages.css", None, "GET", 200),
+        ("/features.csv", None, "GET", 200),
+        ("/jump", None, "GET", 303),
+    ],
+)
+def test_every_answer_carries_the_policy(served: Served, path: str, host: str | None, method: str, status: int) -> None:
+    page = served.get(path, host=host, method=method)
+    assert page.status == status
+    assert guarded(page.headers)
+
+
+def guarded(headers: Mapping[str, str]) -> bool:
+    """Whether an answer has all headers that keep browsers from doing more than showing it."""
+    policy = headers.get("content-security-policy", "")
+    return "default-src 'none'" in policy and {name.lower() for name in HEADERS} <= {name.lower() for name in headers}
+
+
+def test_a_page_that_fails_says_so_under_the_policy(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(workspace)
+
+    @app.get("/fails")
+    def fails() -> None:
+        raise ZeroDivisionError("a secret of the program")
+
+    with serving_app(app) as served:
+        page = served.get("/fails")
+    assert (page.status, "This page failed" in page.text, "secret" in page.text) == (500, True, False)
+    assert guarded(page.headers)
+    assert "a secret of the program" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/features.csv?set=demo", "/static/pages.js", "/nowhere", "/jump"])
+def test_head_answers_as_get_without_a_body(served: Served, path: str) -> None:
+    page, head = served.get(path), served.get(path, method="HEAD")
+    assert (head.status, head.text) == (page.status, "")
+    assert head.headers.keys() == page.headers.keys()
+    assert head.headers["content-length"] == page.headers["content-length"]
 
 
 @pytest.mark.parametrize(

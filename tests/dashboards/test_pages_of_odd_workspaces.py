@@ -36,6 +36,7 @@ def test_before_the_first_run_every_page_says_which_command_comes_first(tmp_path
         for address in ADDRESSES:
             page = served.get(address)
             assert (page.status, "featlas demo" in page.text) == (503, True)
+            assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
 def test_a_workspace_without_a_sample_says_so(tmp_path: Path) -> None:
