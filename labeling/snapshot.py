@@ -270,7 +270,21 @@ def _reading(connection: duckdb.DuckDBPyConnection, timeout_seconds: float) -> I
             f"The query needs more memory than the {_memory_limit(connection)} it may use. Ask for fewer rows or columns."
         ) from error
     except duckdb.Error as error:
+        if _tells_of_damage(error):
+            raise FeatlasError(
+                f"A file of the workspace cannot be read: {one_line(error).rstrip('.')}. If it is damaged, restore it from "
+                "a copy, or start another workspace with --workspace DIR; a snapshot comes back with `featlas report`."
+            ) from error
         raise UsageError(f"{one_line(error)} {known_tables(connection)}") from error
+
+
+def _tells_of_damage(error: duckdb.Error) -> bool:
+    """Whether a file is to blame and not the statement: DuckDB calls damaged Parquet an invalid input, or just an error."""
+    if isinstance(error, duckdb.IOException):
+        return "No files found that match" not in str(error)  # a name that the statement has made up
+    if isinstance(error, duckdb.InvalidInputException):
+        return re.search(r"""\.parquet['"]""", str(error)) is not None
+    return type(error) is duckdb.Error or isinstance(error, duckdb.SerializationException | duckdb.FatalException)
 
 
 def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:

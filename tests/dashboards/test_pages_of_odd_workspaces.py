@@ -134,6 +134,25 @@ def test_damaged_evidence_is_told_on_the_pages_that_need_it(tmp_path: Path) -> N
     assert "Traceback" not in page.text
 
 
+@pytest.mark.parametrize(
+    "damaged", [lambda whole: whole[: len(whole) // 2], lambda whole: whole[:20] + b"?" * 400 + whole[420:]]
+)
+def test_a_shard_that_is_damaged_later_is_no_mistake_of_the_statement(
+    tmp_path: Path, damaged: Callable[[bytes], bytes]
+) -> None:
+    workspace = publish(make(), Workspace(tmp_path / "workspace"))
+    (file,) = workspace.evidence("contexts").rglob("*.parquet")
+    last = file.with_name(f"z-{file.name}")  # the first one is looked into when the workspace is opened
+    last.write_bytes(damaged(file.read_bytes()))
+    with serving(workspace) as served:
+        page = served.get("/sql", q="select * from contexts")
+        csv = served.get("/sql.csv", q="select * from contexts")
+        mistake = served.get("/sql", q="select nothing from contexts")
+    assert (page.status, csv.status, mistake.status) == (503, 503, 400)
+    assert all("cannot be read" in answer.text and last.name in answer.text for answer in (page, csv))
+    assert "cannot be read" not in mistake.text
+
+
 def test_a_run_that_has_published_nothing_yet_says_how_far_it_is(tmp_path: Path) -> None:
     now = RunProgress("run", "judge", 30, 120, "features", "2026-01-02T03:04:05", "2026-01-02T03:04:15", os.getpid())
     write_progress(Workspace(tmp_path), now)
