@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards import pages
 from dashboards.comparing import Comparer
@@ -84,14 +85,12 @@ def create_app(workspace: Workspace, *, hosts: Sequence[str] = (), comparer: Com
 def _guard(app: FastAPI, hosts: set[str]) -> None:
     """Refuse requests that are addressed to somebody else (DNS rebinding) or that want to change something."""
 
+    app.add_middleware(_HeadAsGet)
+
     @app.middleware("http")
     async def guard(request: Request, call_next: Handler) -> Response:
-        if "*" not in hosts and _host_name(request.headers.get("host", "")) not in hosts:
-            return PlainTextResponse("This server answers to its own name only: see `featlas serve --help`.", 421)
-        if request.method not in ("GET", "HEAD"):
-            return PlainTextResponse("Pages can be read only.", 405, headers={"Allow": "GET, HEAD"})
         started, used = time.perf_counter(), time.process_time()
-        response = await call_next(request)
+        response = _refusal(request, hosts) or await _answer(request, call_next)
         taken, cpu = time.perf_counter() - started, time.process_time() - used
         response.headers["Server-Timing"] = f"total;dur={1000 * taken:.1f}, cpu;dur={1000 * cpu:.1f}"
         for name, value in HEADERS.items():
@@ -99,6 +98,40 @@ def _guard(app: FastAPI, hosts: set[str]) -> None:
         ancestors = "*" if request.url.path.startswith("/embed/") else "'none'"
         response.headers["Content-Security-Policy"] = POLICY.format(ancestors=ancestors)
         return response
+
+
+def _refusal(request: Request, hosts: set[str]) -> Response | None:
+    if "*" not in hosts and _host_name(request.headers.get("host", "")) not in hosts:
+        return PlainTextResponse("This server answers to its own name only: see `featlas serve --help`.", 421)
+    if request.method not in ("GET", "HEAD"):
+        return PlainTextResponse("Pages can be read only.", 405, headers={"Allow": "GET, HEAD"})
+    return None
+
+
+async def _answer(request: Request, call_next: Handler) -> Response:
+    """What the page says. One that fails is told here: outside, the answer would get none of the headers."""
+    try:
+        return await call_next(request)
+    except Exception as error:
+        logger.error("a page failed: %s", request.url.path, exc_info=error)
+        said = "A mistake in this program. What happened stands in the terminal where `featlas serve` runs."
+        return _error_page(request, 500, "This page failed", said)
+
+
+class _HeadAsGet:
+    """Answer HEAD as GET without the body: routes know GET only."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_no_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self.app({**scope, "method": "GET"}, receive, send_no_body)  # a copy: the server reads its own
+        else:
+            await self.app(scope, receive, send)
 
 
 def _host_name(header: str) -> str:
@@ -135,12 +168,6 @@ def _tell_errors(app: FastAPI) -> None:
     def not_found(request: Request, error: HTTPException) -> Response:
         known = "There is no such page. " if error.status_code == 404 and error.detail == "Not Found" else error.detail
         return _error_page(request, error.status_code, "Nothing here", known)
-
-    @app.exception_handler(Exception)
-    def unexpected(request: Request, error: Exception) -> Response:
-        logger.error("a page failed: %s", request.url.path, exc_info=error)
-        said = "A mistake in this program. What happened stands in the terminal where `featlas serve` runs."
-        return _error_page(request, 500, "This page failed", said)
 
 
 def _error_page(request: Request, status: int, title: str, message: str) -> Response:

@@ -119,7 +119,7 @@ def plot(frame: pl.DataFrame) -> Markup | None:
         encoding = {"x": {**_axis("x", x), "bin": {"maxbins": 40}},
                     "y": {"aggregate": "count", "type": "quantitative", "title": "rows"}}  # fmt: skip
         mark = {"type": "bar", "color": "var(--accent)"}
-    values = [{"x": a, "y": b} for a, b in zip(frame[x].to_list(), frame[y].to_list(), strict=True)]
+    values = [{"x": a, "y": b} for a, b in zip(_numbers(frame[x]), _numbers(frame[y]), strict=True)]
     spec = {"data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": 300}
     return draw(spec, label="Plot of the answer")
 
@@ -127,7 +127,7 @@ def plot(frame: pl.DataFrame) -> Markup | None:
 def _bars(frame: pl.DataFrame, texts: Sequence[str], number: str) -> Markup:
     """A bar a row, named by its texts."""
     names = _distinct(frame.select(texts))
-    values = [{"x": visible(name), "y": value} for name, value in zip(names, frame[number].to_list(), strict=True)]
+    values = [{"x": visible(name), "y": value} for name, value in zip(names, _numbers(frame[number]), strict=True)]
     bars = {
         "field": "x",
         "type": "nominal",
@@ -140,6 +140,11 @@ def _bars(frame: pl.DataFrame, texts: Sequence[str], number: str) -> Markup:
     return draw(
         {"data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560}, label="Plot of the answer"
     )
+
+
+def _numbers(values: pl.Series) -> list[float | None]:
+    """Numbers as a drawing takes them: none of decimals, as which DuckDB's HUGEINT comes too."""
+    return values.cast(pl.Float64).to_list()
 
 
 def _distinct(names: pl.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dashboards import charts, text, wording
 
@@ -32,6 +32,7 @@ def make_environment() -> Environment:
         "dollars": text.dollars,
         "seconds": text.seconds,
         "shorten": text.shorten,
+        "lines": lambda value: escape(text.visible_lines(value)),  # markup already, or its lines would become one
         "plural": text.plural,
         "place": lambda value: round(100 * min(max(value, 0.0), 1.0), 1),
         "interval": lambda row, digits=2: text.interval(row["low"], row["high"], digits),

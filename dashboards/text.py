@@ -13,17 +13,24 @@ JOINERS = "\u200c\u200d"
 _PICTURES = {"\n": "↵", "\r": "␍", "\t": " ", "\x7f": "␡"}
 
 
-def visible(text: str) -> str:
+def visible(text: str, *, keep: str = "") -> str:
     """The text with every control, direction or invisible character made visible, one sign for each character.
 
-    Otherwise a token could turn the line around it, hide, or break the page's encoding.
+    Otherwise a token could turn the line around it, hide, or break the page's encoding. Characters of `keep` stay.
     """
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        character if character in JOINERS and _joins(text, place) else _visible_character(character)
+        character
+        if character in keep or (character in JOINERS and _joins(text, place))
+        else _visible_character(character)
         for place, character in enumerate(text)
     )
+
+
+def visible_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines, with their tabs."""
+    return visible(text.replace("\r\n", "\n"), keep="\n\t")
 
 
 def _joins(text: str, place: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-from labeling.safe_cells import neutralize_cells, without_controls
+from labeling.safe_cells import as_text, neutralize_cells, neutralize_names, without_controls
 
 Format = Literal["table", "csv", "json", "parquet"]
 
@@ -25,9 +25,9 @@ def render_table(frame: pl.DataFrame, form: Format, *, rows: int = 40) -> bytes:
         return _text(frame, rows).encode()
     buffer = io.BytesIO()
     if form == "csv":
-        names = neutralize_cells(pl.DataFrame({"name": frame.columns}, schema={"name": pl.String}))["name"]
         cells = neutralize_cells(_flat(frame))
-        cells.rename(dict(zip(frame.columns, names, strict=True))).write_csv(buffer)
+        cells.columns = neutralize_names(frame.columns)
+        cells.write_csv(buffer)
     elif form == "json":
         frame.write_ndjson(buffer)
     else:
@@ -36,13 +36,8 @@ def render_table(frame: pl.DataFrame, form: Format, *, rows: int = 40) -> bytes:
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists as JSON text: CSV has no lists."""
-    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-    as_text = [
-        pl.Series(name, [None if v is None else str(list(v)) for v in frame[name].to_list()], dtype=pl.String)
-        for name in nested
-    ]
-    return frame.with_columns(as_text)
+    """Lists and bytes as text: CSV has neither."""
+    return frame.with_columns(as_text(v) for v in frame if v.dtype.is_nested() or v.dtype == pl.Binary)
 
 
 def _text(frame: pl.DataFrame, rows: int) -> str:

@@ -270,7 +270,21 @@ def _reading(connection: duckdb.DuckDBPyConnection, timeout_seconds: float) -> I
             f"The query needs more memory than the {_memory_limit(connection)} it may use. Ask for fewer rows or columns."
         ) from error
     except duckdb.Error as error:
+        if _tells_of_damage(error):
+            raise FeatlasError(
+                f"A file of the workspace cannot be read: {one_line(error).rstrip('.')}. If it is damaged, restore it from "
+                "a copy, or start another workspace with --workspace DIR; a snapshot comes back with `featlas report`."
+            ) from error
         raise UsageError(f"{one_line(error)} {known_tables(connection)}") from error
+
+
+def _tells_of_damage(error: duckdb.Error) -> bool:
+    """Whether a file is to blame and not the statement: DuckDB calls damaged Parquet an invalid input, or just an error."""
+    if isinstance(error, duckdb.IOException):
+        return "No files found that match" not in str(error)  # a name that the statement has made up
+    if isinstance(error, duckdb.InvalidInputException):
+        return re.search(r"""\.parquet['"]""", str(error)) is not None
+    return type(error) is duckdb.Error or isinstance(error, duckdb.SerializationException | duckdb.FatalException)
 
 
 def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
@@ -280,13 +294,14 @@ def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
 def rows_of(
     connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any], *, most_rows: int | None = None
 ) -> pl.DataFrame:
-    """Rows of a statement. Intervals become text: data frames have none of months and days."""
+    """Rows of a statement. Intervals and unions become text: data frames have none of months and days, and no unions."""
     relation = connection.sql(sql, params=list(parameters) or None)
     if most_rows is not None:
         relation = relation.limit(most_rows)
-    if any(str(kind) == "INTERVAL" for kind in relation.types):
-        columns = zip(relation.columns, relation.types, strict=True)
-        texts = (f"{quoted(name)}::VARCHAR" if str(kind) == "INTERVAL" else quoted(name) for name, kind in columns)
+    odd = ["INTERVAL" in str(kind) or "UNION" in str(kind) for kind in relation.types]
+    if any(odd):
+        columns = zip(relation.columns, odd, strict=True)
+        texts = (f"{quoted(name)}::VARCHAR" if is_odd else quoted(name) for name, is_odd in columns)
         named = zip(texts, relation.columns, strict=True)
         relation = relation.project(", ".join(f"{text} AS {quoted(name)}" for text, name in named))
     rows: pl.DataFrame = relation.pl()

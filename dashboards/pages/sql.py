@@ -11,7 +11,7 @@ from dashboards import charts
 from dashboards.pages._files import csv_response, parquet_response
 from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
 from dashboards.queries import Reader
-from labeling.errors import FeatlasError
+from labeling.errors import FeatlasError, UsageError
 from labeling.snapshot import query
 
 router = APIRouter()
@@ -44,17 +44,18 @@ def sql(
     plot: bool = False,
 ) -> Response:
     chosen = choose(request, reader, name)
-    answer, mistake, figure = None, None, None
+    text = text.replace("\r\n", "\n")  # a browser's form ends lines so
+    answer, mistake, figure, code = None, None, None, 200
     if text.strip():
         try:
             answer = _ask(request, text, rows=max(ROWS, PLOTTED) + 1)
         except FeatlasError as error:
-            mistake = str(error)
+            mistake, code = str(error), 400 if isinstance(error, UsageError) else 503
     if answer is not None and plot:
         figure = charts.plot(answer.head(PLOTTED))
     tables = connections(request).remember(reader, "dictionary", lambda: _dictionary(reader))
     return render(
-        request, "sql.html.j2", code=400 if mistake else 200, chosen=chosen,
+        request, "sql.html.j2", code=code, chosen=chosen,
         without_sample=True, text=text, mistake=mistake, plot=plot, figure=figure,
         answer=answer.head(ROWS) if answer is not None else None, cut=answer is not None and len(answer) > ROWS, rows=ROWS,
         tables=tables, examples=EXAMPLES, seconds=SECONDS,

@@ -13,6 +13,7 @@ from html import unescape
 from urllib.parse import urlencode
 
 import uvicorn
+from fastapi import FastAPI
 
 from dashboards.app import create_app
 from flows.comparer import comparer
@@ -50,10 +51,14 @@ class Served:
 
 @contextmanager
 def serving(workspace: Workspace) -> Iterator[Served]:
+    with serving_app(create_app(workspace, comparer=comparer())) as served:
+        yield served
+
+
+@contextmanager
+def serving_app(app: FastAPI) -> Iterator[Served]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(workspace, comparer=comparer()), log_level="critical", lifespan="off")
-    )
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

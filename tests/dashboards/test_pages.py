@@ -3,18 +3,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from html import unescape
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from dashboards.app import HEADERS, create_app
+from dashboards.pages.sql import EXAMPLES
 from dashboards.queries import open_reader
 from dashboards.reports.feature import create
 from labeling.statements import literal
 from labeling.workspace import Workspace
 from tests.dashboards.build import NASTY, make, publish
-from tests.dashboards.serving import Served, serving
+from tests.dashboards.serving import Served, serving, serving_app
 
 TRUE, SHUFFLED = "token_pattern~~pattern~~", "token_pattern~~pattern~~shuffled"
 COMPARED = f"set=demo&a={TRUE}&b={SHUFFLED}"
@@ -355,6 +358,12 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_neutralized(served: Served) 
     assert rows == [["a", "b", "c"], ["'=1+1", "'@x", "-1"]]
 
 
+def test_names_of_csv_columns_and_listed_values_that_a_spreadsheet_would_run_are_neutralized(served: Served) -> None:
+    statement = """select 1 as "=cmd", 2 as "'=cmd", 3 as "+b", '@x'::ENUM('@x', 'y') as e, ['=1', 'b'] as l"""
+    rows = list(csv.reader(io.StringIO(served.get("/sql.csv", q=statement).text)))
+    assert rows == [["'=cmd", "''=cmd", "'+b", "e", "l"], ["1", "2", "3", "'@x", "'=1 | b"]]
+
+
 @pytest.mark.parametrize(
     ("address", "status", "said"),
     [
@@ -407,6 +416,52 @@ def test_nothing_can_be_changed_over_the_network(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "host", "method", "status"),
+    [
+        ("/nowhere", None, "GET", 404),
+        ("/feature/x", None, "GET", 400),
+        ("/runs", "evil.example", "GET", 421),
+        ("/runs", None, "POST", 405),
+        ("/static/pages.css", None, "GET", 200),
+        ("/features.csv", None, "GET", 200),
+        ("/jump", None, "GET", 303),
+    ],
+)
+def test_every_answer_carries_the_policy(served: Served, path: str, host: str | None, method: str, status: int) -> None:
+    page = served.get(path, host=host, method=method)
+    assert page.status == status
+    assert guarded(page.headers)
+
+
+def guarded(headers: Mapping[str, str]) -> bool:
+    """Whether an answer has all headers that keep browsers from doing more than showing it."""
+    policy = headers.get("content-security-policy", "")
+    return "default-src 'none'" in policy and {name.lower() for name in HEADERS} <= {name.lower() for name in headers}
+
+
+def test_a_page_that_fails_says_so_under_the_policy(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(workspace)
+
+    @app.get("/fails")
+    def fails() -> None:
+        raise ZeroDivisionError("a secret of the program")
+
+    with serving_app(app) as served:
+        page = served.get("/fails")
+    assert (page.status, "This page failed" in page.text, "secret" in page.text) == (500, True, False)
+    assert guarded(page.headers)
+    assert "a secret of the program" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/features.csv?set=demo", "/static/pages.js", "/nowhere", "/jump"])
+def test_head_answers_as_get_without_a_body(served: Served, path: str) -> None:
+    page, head = served.get(path), served.get(path, method="HEAD")
+    assert (head.status, head.text) == (page.status, "")
+    assert head.headers.keys() == page.headers.keys()
+    assert head.headers["content-length"] == page.headers["content-length"]
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "delete from snapshot.labels",
@@ -444,6 +499,67 @@ def test_the_sql_page_answers_as_table_plot_and_files(served: Served) -> None:
     rows = pl.read_csv(served.get("/sql.csv", q=statement).text.encode())
     assert len(rows) == page.split('<table class="answer">')[1].count("<tr>") - 1
     assert served.get("/sql.parquet", q=statement).headers["content-disposition"].endswith("answer.parquet")
+
+
+def statement_of(page: str) -> str:
+    """What a browser sends again: the text of the page's field, without the newline that parsers drop."""
+    return unescape(page.split("data-run>")[1].split("</textarea>")[0]).removeprefix("\n")
+
+
+@pytest.mark.parametrize("statement", [*EXAMPLES.values(), "\nselect\t'</textarea><script>alert(1)</script>&amp;'\n"])
+def test_a_statement_stays_as_it_was_typed(served: Served, statement: str) -> None:
+    page = served.get("/sql", q=statement)
+    assert (page.status, statement_of(page.text)) == (200, statement)
+    assert "<script>alert" not in page.text
+
+
+def test_a_statement_is_read_with_the_line_ends_that_forms_send(served: Served) -> None:
+    page = served.get("/sql", q="select length('a\r\nb')\r\n").text
+    assert statement_of(page) == "select length('a\nb')\n"
+    assert '<td class="num" dir="auto">3</td>' in page
+
+
+def test_the_configuration_of_a_run_keeps_its_lines(served: Served) -> None:
+    shown = served.get("/runs/run1").text.split("<pre>")[1].split("</pre>")[0]
+    assert unescape(shown) == '{\n  "sample": {\n    "seed": 0\n  }\n}'
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select cluster, sum(feature) from labels group by all",
+        "select 0.5 as x, 1 as y union all select 1.5, 3",
+        "select label, sum(feature) as n from labels group by label limit 5",
+        "select sum(feature) as n from labels",
+        "select 1::uhugeint as x, null as y",
+    ],
+)
+def test_decimals_and_huge_numbers_are_plotted(served: Served, statement: str) -> None:
+    page = served.get("/sql", q=statement, plot="1")
+    assert page.status == 200
+    assert 'aria-label="Plot of the answer"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("[1, 2]", "1 | 2"),
+        ("[[1], [2, 3]]", "[[1], [2, 3]]"),
+        ("{'a': 1, 'b': [2]}", "{'a': 1, 'b': [2]}"),
+        ("map {'a': 1}", "{'a': 1}"),
+        ("[1, 2]::INTEGER[2]", "[1, 2]"),
+        ("'=x'::BLOB", "b'=x'"),
+        ("[{'a': date '2020-01-02'}]", "[{'a': datetime.date(2020, 1, 2)}]"),
+        ("[interval 1 day]", "[1 day]"),
+        ("union_value(k := 1)", "1"),
+        ("NULL::STRUCT(a INTEGER)", ""),
+    ],
+)
+def test_every_kind_of_value_is_a_cell_and_a_value_of_the_files(served: Served, value: str, cell: str) -> None:
+    page = served.get("/sql.csv", q=f"select {value} as v, 1 as n")
+    assert (page.status, list(csv.reader(io.StringIO(page.text)))) == (200, [["v", "n"], [cell, "1"]])
+    assert served.get("/sql", q=f"select {value} as v").status == 200
+    assert served.get("/sql.parquet", q=f"select {value} as v").status == 200
 
 
 def test_a_statement_that_takes_too_long_is_stopped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,17 @@ def test_a_person_asks_in_sql(served: Served) -> None:
         assert download.value.suggested_filename == "answer.csv"
 
 
+def test_a_person_runs_an_example_of_several_lines(served: Served) -> None:
+    with browsing() as watched:
+        page = watched.page
+        page.goto(address(served, "/sql"))
+        page.click("text=Best labels")
+        page.click("main button:has-text('Run')")
+        page.wait_for_url("**%0D%0A**")  # forms end lines so
+        assert page.locator("table.answer tbody tr").count() == 20
+        assert page.locator("textarea").input_value().count("\n") == 4
+
+
 def test_a_choice_is_shown_at_once(served: Served) -> None:
     with browsing() as watched:
         page = watched.page

@@ -36,6 +36,7 @@ def test_before_the_first_run_every_page_says_which_command_comes_first(tmp_path
         for address in ADDRESSES:
             page = served.get(address)
             assert (page.status, "featlas demo" in page.text) == (503, True)
+            assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
 def test_a_workspace_without_a_sample_says_so(tmp_path: Path) -> None:
@@ -131,6 +132,25 @@ def test_damaged_evidence_is_told_on_the_pages_that_need_it(tmp_path: Path) -> N
     assert page.status == 503
     assert "contexts" in page.text
     assert "Traceback" not in page.text
+
+
+@pytest.mark.parametrize(
+    "damaged", [lambda whole: whole[: len(whole) // 2], lambda whole: whole[:20] + b"?" * 400 + whole[420:]]
+)
+def test_a_shard_that_is_damaged_later_is_no_mistake_of_the_statement(
+    tmp_path: Path, damaged: Callable[[bytes], bytes]
+) -> None:
+    workspace = publish(make(), Workspace(tmp_path / "workspace"))
+    (file,) = workspace.evidence("contexts").rglob("*.parquet")
+    last = file.with_name(f"z-{file.name}")  # the first one is looked into when the workspace is opened
+    last.write_bytes(damaged(file.read_bytes()))
+    with serving(workspace) as served:
+        page = served.get("/sql", q="select * from contexts")
+        csv = served.get("/sql.csv", q="select * from contexts")
+        mistake = served.get("/sql", q="select nothing from contexts")
+    assert (page.status, csv.status, mistake.status) == (503, 503, 400)
+    assert all("cannot be read" in answer.text and last.name in answer.text for answer in (page, csv))
+    assert "cannot be read" not in mistake.text
 
 
 def test_a_run_that_has_published_nothing_yet_says_how_far_it_is(tmp_path: Path) -> None:

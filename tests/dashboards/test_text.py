@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboards.text import count, dollars, interval, number, percent, plural, seconds, shorten, visible
+from dashboards.text import count, dollars, interval, number, percent, plural, seconds, shorten, visible, visible_lines
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,10 @@ from dashboards.text import count, dollars, interval, number, percent, plural, s
 def test_nothing_in_a_text_stays_invisible(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert len(visible(text)) == len(text)
+
+
+def test_a_text_of_several_lines_keeps_its_lines_and_tabs_and_nothing_else() -> None:
+    assert visible_lines("a\n\tb\r\nc\rd\u202e\x1b") == "a\n\tb\nc␍d�␛"
 
 
 def test_a_long_text_is_cut_and_says_how_much_is_missing() -> None:
