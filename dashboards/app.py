@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from importlib import import_module
 from ipaddress import ip_address
 from pkgutil import iter_modules
@@ -52,7 +53,14 @@ def create_app(workspace: Workspace, *, hosts: Sequence[str] = (), comparer: Com
 
     Without a `comparer`, rows of the scoreboard can't be compared.
     """
-    app = FastAPI(title="Featlas", docs_url=None, redoc_url=None, openapi_url=None)
+    connections = Connections(workspace)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        connections.close()
+
+    app = FastAPI(title="Featlas", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     files = {name: (TEMPLATES / name).read_bytes() for name in STATIC}
     files["pages.css"] = (TEMPLATES / "report.css").read_bytes() + files["pages.css"]
     templates = make_environment()
@@ -61,7 +69,7 @@ def create_app(workspace: Workspace, *, hosts: Sequence[str] = (), comparer: Com
         "running": lambda: read_progress(workspace),
         "version_of": {name: hashlib.sha256(content).hexdigest()[:12] for name, content in files.items()},
     }
-    app.state.connections = Connections(workspace)
+    app.state.connections = connections
     app.state.templates, app.state.comparer = templates, comparer
     for module in sorted(iter_modules(pages.__path__), key=lambda found: found.name):
         if not module.name.startswith("_"):
