@@ -187,8 +187,8 @@ def _shares(origin: Origin) -> Shares:
     return Shares("Features by status", parts, (note,))
 
 
-def lost(rows: Sequence[Found]) -> list[Block]:
-    """What failed, by stage and reason."""
+def lost(rows: Sequence[Found], *, file: str | None = None) -> list[Block]:
+    """What failed, by stage and reason. `file` is written beside the report and holds all lines; None where there is none."""
     if not rows:
         return [say("Nothing: every label was written and every judgment answered.")]
     blocks: list[Block] = [
@@ -199,9 +199,8 @@ def lost(rows: Sequence[Found]) -> list[Block]:
         lost_table(rows[:MOST_LOSSES]),
     ]
     if len(rows) > MOST_LOSSES:
-        blocks.append(
-            meta(f"The first {MOST_LOSSES} of {text.count(len(rows))} lines; all are in ", Code("losses.csv"), ".")
-        )
+        first = f"The first {MOST_LOSSES} of {text.count(len(rows))} lines"
+        blocks.append(meta(f"{first}; all are in ", Code(file), ".") if file else meta(f"{first}."))
     return blocks
 
 

@@ -90,7 +90,7 @@ def _chapter(reader: queries.Reader, origin: Origin, number: int) -> Iterator[Bl
     yield Heading("The map", anchor=f"map-{number}")
     yield from _map(reader, origin)
     yield Heading("What failed or was lost", anchor=f"lost-{number}")
-    yield from lost(origin.losses)
+    yield from lost(origin.losses, file="losses.csv")
 
 
 def _lede(reader: queries.Reader, origin: Origin) -> Paragraph:

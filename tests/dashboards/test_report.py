@@ -10,6 +10,7 @@ import pytest
 
 from dashboards import queries
 from dashboards.report import tables, write_report
+from dashboards.reports._origin import lost
 from labeling.store import Store
 from labeling.workspace import Workspace
 from tests.dashboards.build import Made, make, publish
@@ -115,6 +116,15 @@ def test_the_tables_lie_beside_the_page_and_no_cell_is_a_formula(folder: Path) -
         with file.open(newline="", encoding="utf-8") as stream:
             for row in list(csv.reader(stream))[1:]:
                 assert not [cell for cell in row if re.match(r"[=+@\t\r]|-(?![\d.])", cell)]
+
+
+def test_a_file_with_all_losses_is_named_only_where_there_is_one() -> None:
+    row = {"stage": "score", "who": "pattern", "control": None, "n": 1, "what": "label", "reason": "none"}
+    alone, beside = (str(lost([row] * 41, file=file)) for file in (None, "losses.csv"))
+    assert "The first 40 of 41 lines." in alone
+    assert "losses.csv" not in alone
+    assert "The first 40 of 41 lines; all are in " in beside
+    assert "losses.csv" in beside
 
 
 def test_a_label_that_looks_like_a_formula_is_neutralized(tmp_path: Path) -> None:
