@@ -20,7 +20,7 @@ from dashboards.list_queries import (
     feature_page,
     filter_choices,
 )
-from dashboards.pages._files import csv_response
+from dashboards.pages._files import csv_pieces_response
 from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
 from labeling.errors import UsageError
 
@@ -106,8 +106,8 @@ def features_csv(
     chosen = choose(request, reader, name)
     if chosen is None:
         raise UsageError("Nothing is sampled yet: `featlas run` makes a feature set.")
-    frame = feature_list(reader, chosen.sample_id, filters, order)
-    return csv_response(frame, f"features-{chosen.name}.csv")
+    pieces = feature_list(reader, chosen.sample_id, filters, order)
+    return csv_pieces_response(pieces, f"features-{chosen.name}.csv")
 
 
 def asked_for(name: str, filters: Filters, order: Order) -> dict[str, Any]:
