@@ -21,7 +21,8 @@ from dashboards.list_queries import (
     filter_choices,
 )
 from dashboards.pages._files import csv_pieces_response
-from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
+from dashboards.pages._page import ReaderOfRequest, SetName, check_known, choose, connections, render
+from dashboards.wording import STATUSES
 from labeling.errors import UsageError
 
 router = APIRouter()
@@ -48,6 +49,8 @@ def _filters(
     failed: bool = False,
 ) -> Filters:
     """What the form was filled with; fields left empty are no filters."""
+    if status:
+        check_known("status", status, STATUSES)
     return Filters(
         search=q.strip() or None,
         search_in=where,
