@@ -6,6 +6,7 @@ costs what page 1 does. What a person typed reaches the database as a parameter,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -100,14 +101,19 @@ def feature_page(
     return Page(reader.query(sql, [sample_id, features]), total)
 
 
-def feature_list(reader: Reader, sample_id: str, filters: Filters, order: Order) -> pl.DataFrame:
-    """All rows of the table `labels` that a list holds, in its order."""
-    where, values = _conditions(sample_id, filters)
-    sql = f"""
-        SELECT * FROM labels WHERE {" AND ".join(where)}
-        ORDER BY {_column(order.sort)} {order.direction} NULLS LAST, feature
+def feature_list(
+    reader: Reader, sample_id: str, filters: Filters, order: Order, *, at_once: int = 50_000
+) -> Iterator[pl.DataFrame]:
+    """All rows of the table `labels` that a list holds, in its order, in pieces of `at_once` rows; at least one piece.
+
+    Whole rows of a million features are more than a reader may hold: the features are sorted first, without the rest.
     """
-    return reader.query(sql, values)
+    where, values = _conditions(sample_id, filters)
+    by = f"{_column(order.sort)} {order.direction} NULLS LAST, feature"
+    features = reader.query(f"SELECT feature FROM labels WHERE {' AND '.join(where)} ORDER BY {by}", values)["feature"]
+    sql = f"SELECT * FROM labels WHERE sample_id = ? AND feature IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}"
+    for start in range(0, max(len(features), 1), at_once):
+        yield reader.query(sql, [sample_id, features[start : start + at_once].to_list()])
 
 
 def filter_choices(reader: Reader, sample_id: str) -> dict[str, list[Any]]:

@@ -17,6 +17,8 @@ COLUMNS, ROWS = 96, 60
 """Cells of the map seen from afar: 10 x 10 units each."""
 ZOOM = 4
 """A click on a cell shows this much closer."""
+CLOSEST = 1e-12
+"""Half the narrowest view, as a share of its place: numbers can hardly tell more apart, and features may share a place."""
 LETTER, LINE = 7.0, 15.0
 """Width of a letter and height of a line of a name, in the figure's units."""
 STEPS = 8
@@ -69,7 +71,8 @@ class Frame:
     def closer(self, x: float, y: float) -> str:
         """Address of the view around a place."""
         left, right, low, high = self.bounds
-        wide, tall = (right - left) / ZOOM / 2, (high - low) / ZOOM / 2
+        least = CLOSEST * max(abs(x), abs(y), 1.0)
+        wide, tall = max((right - left) / ZOOM / 2, least), max((high - low) / ZOOM / 2, least)
         return self._at((x - wide, x + wide, y - tall, y + tall))
 
     def farther(self) -> str:
@@ -85,7 +88,7 @@ class Frame:
         return self._at((left + wide, right + wide, low + tall, high + tall))
 
     def _at(self, bounds: Bounds) -> str:
-        return link("/map", self.asked, at=",".join(f"{value:.6g}" for value in bounds))
+        return link("/map", self.asked, at=",".join(repr(float(value)) for value in bounds))
 
 
 def cell_marks(cells: Sequence[Row], frame: Frame, *, color: str, ranks: Mapping[int, int]) -> tuple[Mark, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from dashboards import queries
 from dashboards.comparing import Comparer
 from dashboards.connections import Connections
 from dashboards.queries import Reader
+from labeling.errors import UsageError
 
 
 def _reader(request: Request) -> Iterator[Reader]:
@@ -75,6 +76,13 @@ def choose(request: Request, reader: Reader, name: str | None) -> Chosen | None:
             return Chosen(sample, every)
     known = ", ".join(str(sample["feature_set"]) for sample in every)
     raise HTTPException(404, f"There is no feature set {name!r}. Known: {known}.")
+
+
+def check_known(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise UsageError for a parameter that names nothing that there is: a page that left it out would hide the mistake."""
+    known = tuple(known)
+    if value not in known:
+        raise UsageError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
 
 
 def render(request: Request, template: str, *, chosen: Chosen | None, code: int = 200, **values: Any) -> HTMLResponse:

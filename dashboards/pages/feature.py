@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from dashboards import feature_queries, map_queries
 from dashboards.bands import Band, bands, shown_windows
 from dashboards.links import link
-from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, connections, render
+from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, check_known, choose, connections, render
 from dashboards.queries import Reader
 from dashboards.small_figures import histogram
 from dashboards.wording import metric_order
@@ -91,7 +91,10 @@ def embedded(
     chosen = choose(request, reader, name)
     if chosen is None:
         return render(request, "feature.html.j2", chosen=None)
-    wanted = [section for section in SECTIONS if section in show.split(",")]
+    asked = [part.strip() for part in show.split(",") if part.strip()]
+    for section in asked:
+        check_known("show", section, SECTIONS)
+    wanted = [section for section in SECTIONS if section in asked]
     view = {"split": split, "n": n, "width": width, "breaks": breaks, "show": show}
     values = _everything(
         reader, connections(request).file_threads, chosen, number, split=split, n=n, wide=width == "wide"

@@ -20,8 +20,9 @@ from dashboards.list_queries import (
     feature_page,
     filter_choices,
 )
-from dashboards.pages._files import csv_response
-from dashboards.pages._page import ReaderOfRequest, SetName, choose, connections, render
+from dashboards.pages._files import csv_pieces_response
+from dashboards.pages._page import ReaderOfRequest, SetName, check_known, choose, connections, render
+from dashboards.wording import STATUSES
 from labeling.errors import UsageError
 
 router = APIRouter()
@@ -48,6 +49,8 @@ def _filters(
     failed: bool = False,
 ) -> Filters:
     """What the form was filled with; fields left empty are no filters."""
+    if status:
+        check_known("status", status, STATUSES)
     return Filters(
         search=q.strip() or None,
         search_in=where,
@@ -106,8 +109,8 @@ def features_csv(
     chosen = choose(request, reader, name)
     if chosen is None:
         raise UsageError("Nothing is sampled yet: `featlas run` makes a feature set.")
-    frame = feature_list(reader, chosen.sample_id, filters, order)
-    return csv_response(frame, f"features-{chosen.name}.csv")
+    pieces = feature_list(reader, chosen.sample_id, filters, order)
+    return csv_pieces_response(pieces, f"features-{chosen.name}.csv")
 
 
 def asked_for(name: str, filters: Filters, order: Order) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dashboards.comparing import (
     row_title,
 )
 from dashboards.pages._files import csv_response
-from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, choose, comparer, connections, render
+from dashboards.pages._page import Chosen, ReaderOfRequest, SetName, check_known, choose, comparer, connections, render
 from dashboards.queries import Reader
 from dashboards.score_tables import CORE, labels_by, maker_of, rank, score_tables, stands_beside
 from dashboards.wording import CONTROLS, METRICS, Scale, close_scale
@@ -69,6 +69,8 @@ def scoreboard(
     rows: Sequence[dict[str, Any]] = remember(
         reader, ("scoreboard", chosen.name), lambda: queries.scoreboard(reader, chosen.name).to_dicts()
     )
+    for parameter, metric in (("sort", sort), ("x", x), ("y", y)):
+        check_known(parameter, metric, dict.fromkeys([*METRICS, *_known(rows)]))
     judges = remember(reader, ("judges", chosen.sample_id), lambda: _judges(reader, chosen, rows))
     lines = _in_order([_line(group, PRESETS[columns]) for group in _groups(rows)], sort, direction)
     points = _points(rows, x, y)

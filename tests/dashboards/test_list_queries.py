@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from dashboards.list_queries import After, Filters, Order, feature_list, feature_page
+from dashboards.list_queries import After, Filters, Order, Sort, feature_list, feature_page
 from dashboards.queries import Reader, open_reader
 from dashboards.run_queries import changes
 from labeling.store import Store
@@ -26,7 +27,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 def test_pages_one_after_the_other_are_the_whole_list(reader: Reader, direction: str) -> None:
     filters, order = Filters(status="ok"), Order("score", "asc" if direction == "asc" else "desc")
-    whole = feature_list(reader, "s1", filters, order)
+    whole = pl.concat(feature_list(reader, "s1", filters, order))
     seen: list[int] = []
     after = None
     while len(seen) < whole.height:
@@ -37,9 +38,22 @@ def test_pages_one_after_the_other_are_the_whole_list(reader: Reader, direction:
     assert seen == whole["feature"].to_list()
 
 
+@pytest.mark.parametrize("sort", ["score", "feature"])
+def test_a_whole_list_comes_in_pieces_in_its_order(reader: Reader, sort: Sort) -> None:
+    (whole,) = feature_list(reader, "s1", Filters(), Order(sort))
+    pieces = list(feature_list(reader, "s1", Filters(), Order(sort), at_once=7))
+    assert {piece.height for piece in pieces[:-1]} == {7}
+    assert pl.concat(pieces).equals(whole)
+
+
+def test_a_list_of_nothing_is_one_piece_without_rows(reader: Reader) -> None:
+    (none,) = feature_list(reader, "s1", Filters(tag="nobody's"), Order())
+    assert (none.height, "label" in none.columns) == (0, True)
+
+
 def test_a_page_after_the_last_is_empty_and_still_counts_the_list(reader: Reader) -> None:
     page = feature_page(reader, "s1", Filters(), Order("feature", "asc"), after=After(10**6, 10**6), n=5)
-    assert (page.rows.height, page.total) == (0, feature_list(reader, "s1", Filters(), Order()).height)
+    assert (page.rows.height, page.total) == (0, pl.concat(feature_list(reader, "s1", Filters(), Order())).height)
 
 
 def test_a_label_that_reads_differently_the_second_time_is_a_change(tmp_path: Path) -> None:
