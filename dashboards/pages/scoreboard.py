@@ -69,8 +69,9 @@ def scoreboard(
     rows: Sequence[dict[str, Any]] = remember(
         reader, ("scoreboard", chosen.name), lambda: queries.scoreboard(reader, chosen.name).to_dicts()
     )
-    for parameter, metric in (("sort", sort), ("x", x), ("y", y)):
-        check_known(parameter, metric, dict.fromkeys([*METRICS, *_known(rows)]))
+    metrics = dict.fromkeys([*METRICS, *_known(rows)])
+    for parameter, value, known in (("sort", sort, [*metrics, *SORTED_COLUMNS]), ("x", x, metrics), ("y", y, metrics)):
+        check_known(parameter, value, known)
     judges = remember(reader, ("judges", chosen.sample_id), lambda: _judges(reader, chosen, rows))
     lines = _in_order([_line(group, PRESETS[columns]) for group in _groups(rows)], sort, direction)
     points = _points(rows, x, y)
