@@ -39,7 +39,7 @@ panel = 100
 threads = 1
 
 [score]
-embedding_features = 3
+embedding_features = 8
 bootstrap = 60
 """
 IDENTITIES = {
