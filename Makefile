@@ -18,7 +18,7 @@ help:  ## Show this list
 demo: $(READY)  ## Label, score and cluster the features of a real model, offline; says where the report is
 	$(BIN)/featlas demo
 
-test: $(READY)  ## Run every test (about 10 minutes on two cores)
+test: $(READY)  ## Run every test (about 25 minutes on two cores)
 	$(BIN)/pytest -m 'slow or not slow' $(SPREAD)
 
 test-fast: $(READY)  ## Run the fast tests (about 4 minutes)
