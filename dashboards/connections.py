@@ -86,7 +86,9 @@ class Connections:
             if self._idle:
                 return self._idle.pop()
             if self._first is None:
-                self._first = Reader(open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2), self._groups)
+                self._first = Reader(
+                    open_snapshot(self.workspace, memory_limit=MEMORY_LIMIT, threads=2, views=False), self._groups
+                )
             reader = self._first.beside(self.workspace)
             reader.generation = self._generation
             return reader

@@ -252,7 +252,10 @@ def _activity(reader: Reader, sample_id: str, number: int, *, split: str) -> pl.
 def with_documents(reader: Reader, corpus_id: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Rows that have a `document_id`, with the document's name as `document`."""
     names = reader.query(
-        "SELECT document_id, name AS document FROM documents WHERE corpus_id = ? AND list_contains(?, document_id)",
+        """
+        SELECT document_id, name AS document FROM documents
+        SEMI JOIN (SELECT unnest($2::VARCHAR[]) AS document_id) USING (document_id) WHERE corpus_id = $1
+        """,
         [corpus_id, rows["document_id"].unique().to_list()],
     )
     return rows.join(names, on="document_id", how="left", maintain_order="left")

@@ -139,7 +139,12 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
     Only what was written more than once is put in order: of a first run that is nothing. No run writes the same twice, so
     that is among what the run that wrote most did not write, and found by a hash, which takes a fraction of the memory.
     """
-    labels = reader.query(
+    labels, scores = _changed_labels(reader, sample_id, most), _changed_scores(reader, sample_id, most)
+    return Changes(_total(labels), tuple(labels.to_dicts()), _total(scores), tuple(scores.to_dicts()))
+
+
+def _changed_labels(reader: Reader, sample_id: str, most: int) -> pl.DataFrame:
+    return reader.query(
         """
         WITH first AS (
             SELECT run_id FROM explanations WHERE sample_id = $1 AND state = 'labeled'
@@ -166,7 +171,10 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
         """,
         [sample_id, most],
     )
-    scores = reader.query(
+
+
+def _changed_scores(reader: Reader, sample_id: str, most: int) -> pl.DataFrame:
+    return reader.query(
         """
         WITH ours AS NOT MATERIALIZED (
             SELECT * FROM scores
@@ -198,7 +206,6 @@ def changes(reader: Reader, sample_id: str, *, most: int) -> Changes:
         """,
         [sample_id, TAU, most],
     )
-    return Changes(_total(labels), tuple(labels.to_dicts()), _total(scores), tuple(scores.to_dicts()))
 
 
 def _total(frame: pl.DataFrame) -> int:

@@ -131,8 +131,12 @@ def remove_database(file: Path) -> None:
             leftover.unlink()
 
 
-def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
+def open_snapshot(
+    workspace: Workspace, *, memory_limit: str = "4GB", threads: int = 2, views: bool = True
+) -> duckdb.DuckDBPyConnection:
     """Connection that reads the snapshot and the evidence, and no other file, by unqualified names.
+
+    Without `views` of the evidence, which take time to make, it is only there to open others beside it.
 
     DuckDB itself still lets statements write into the evidence folder: pass everything a person typed through
     `select`. Raise FeatlasError when there is no snapshot, or none that this version can read.
@@ -153,7 +157,8 @@ def open_snapshot(workspace: Workspace, *, memory_limit: str = "4GB", threads: i
             connection.execute(
                 "SET parquet_metadata_cache = true"
             )  # what says what stands where in a file is read once
-            create_evidence_views(connection, workspace, temporary=True)
+            if views:
+                create_evidence_views(connection, workspace, temporary=True)
             close_the_door(connection, workspace)
     except BaseException:
         connection.close()
